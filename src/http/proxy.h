@@ -1,0 +1,34 @@
+/*
+ * PROXY protocol, versions 1 and 2 (HAProxy, doc/proxy-protocol.txt): who the client really is.
+ */
+#ifndef GH_HTTP_PROXY_H
+#define GH_HTTP_PROXY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/rd.h"
+#include "base/wr.h"
+
+#define PROXY_V1_MAX 107         /* bytes of the longest version 1 line */
+#define PROXY_V2_MAX (16 + 4096) /* bytes that we accept of a version 2 header, TLVs included; TLVs are skipped */
+
+enum proxy_version { PROXY_OFF, PROXY_V1, PROXY_V2 };
+
+struct proxy_addr {
+    uint8_t family;        /* 4, 6, or 0: UNKNOWN / LOCAL / UNSPEC, addresses not set */
+    uint8_t src[16], dst[16]; /* network order; IPv4 in the first 4 bytes */
+    uint16_t src_port, dst_port;
+};
+
+/* Writes a header for one TCP connection; check wr_ok(). Version PROXY_OFF writes nothing. */
+void proxy_encode(struct wr *w, enum proxy_version v, const struct proxy_addr *a);
+
+/*
+ * Reads a header from the start of `all`. Returns 0 with *used = bytes of the header and *out filled; ERR_AGAIN when
+ * the bytes so far are a proper prefix of one (never after PROXY_V2_MAX); ERR_PEER when they are not a PROXY header.
+ */
+MUST_USE int proxy_decode(struct rd all, struct proxy_addr *out, size_t *used);
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * The server's call machine (MS-SSTP 3.3; figure 5), without I/O: bytes and time go in, events come out.
+ *
+ * The owner answers the HTTP request with 200, calls sstp_server_init(), then passes every packet of the stream in
+ * order: control packets to sstp_server_control(), data packets after sstp_server_alive() through the gate
+ * sstp_server_may_pass(). It calls sstp_server_expire() when sstp_server_deadline() has come, and drains the event queue
+ * after each call. Machine errors are ERR_NOMEM/ERR_BUG/ERR_SYSTEM only; a peer's fault is an ABORT, an event.
+ */
+#ifndef GH_SSTP_SERVER_H
+#define GH_SSTP_SERVER_H
+
+#include "base/evq.h"
+#include "base/rand.h"
+#include "base/rd.h"
+#include "sstp/msg.h"
+
+enum sstp_server_state {
+    SSTP_SERVER_CALL_DISCONNECTED,       /* before init, and after the end                         */
+    SSTP_SERVER_CONNECT_REQUEST_PENDING, /* 200 sent, waiting for CALL_CONNECT_REQUEST             */
+    SSTP_SERVER_CALL_CONNECTED_PENDING,  /* ACK sent; PPP authenticates; waiting for CALL_CONNECTED */
+    SSTP_SERVER_CALL_CONNECTED,          /* crypto binding checked: data passes                    */
+    SSTP_SERVER_CALL_ABORT_PENDING,          /* ABORT sent first, waiting for the peer's    */
+    SSTP_SERVER_CALL_ABORT_TIMEOUT_PENDING,  /* ABORTs crossed, waiting for the close       */
+    SSTP_SERVER_CALL_DISCONNECT_ACK_PENDING, /* DISCONNECT sent                             */
+    SSTP_SERVER_CALL_DISCONNECT_TIMEOUT_PENDING, /* DISCONNECT_ACK sent, waiting for close  */
+    SSTP_SERVER_STATES
+};
+
+enum sstp_event {
+    SSTP_EV_SEND,      /* payload: one whole SSTP control packet to send                                        */
+    SSTP_EV_PPP_START, /* no payload: start PPP (the ACK is sent)                                               */
+    SSTP_EV_UP,        /* no payload: CALL_CONNECTED was valid, data may pass                                   */
+    SSTP_EV_ENDING,    /* payload struct sstp_ended: teardown began; PPP is down, no data passes from now on. Exactly
+                          once in a call's life, before SSTP_EV_CLOSE                                           */
+    SSTP_EV_CLOSE,     /* no payload: send what is queued, then close TLS and TCP; the machine is done           */
+};
+
+enum sstp_end_cause {
+    SSTP_END_PEER_DISCONNECT,   /* the client hung up                              */
+    SSTP_END_PEER_ABORT,        /* the client aborted: its status is in status     */
+    SSTP_END_OUR_DISCONNECT,    /* sstp_server_disconnect()                        */
+    SSTP_END_ABORT,             /* we aborted: see attrib and status               */
+    SSTP_END_BINDING,           /* we aborted: crypto binding failed, see binding  */
+    SSTP_END_NEGOTIATION_TIMEOUT,
+    SSTP_END_HELLO_TIMEOUT,     /* nothing heard                                   */
+};
+
+enum sstp_binding_fault { /* which of the checks of MS-SSTP 3.3.5.2.3 failed */
+    SSTP_BINDING_OK,
+    SSTP_BINDING_MISSING,     /* no well-formed attribute 3              */
+    SSTP_BINDING_HASH,        /* hash protocol not one that was offered  */
+    SSTP_BINDING_NONCE,
+    SSTP_BINDING_CERT,        /* the client saw another certificate      */
+    SSTP_BINDING_MAC,         /* keys differ                             */
+};
+
+struct sstp_ended {
+    uint8_t cause;   /* enum sstp_end_cause     */
+    uint8_t attrib;  /* AttribID sent or received */
+    uint8_t binding; /* enum sstp_binding_fault */
+    uint8_t state;   /* enum sstp_server_state in which it happened */
+    uint32_t status; /* enum sstp_status sent or received */
+    uint8_t cert_hash_seen[32]; /* SSTP_BINDING_CERT: what the client sent, 20 or 32 bytes, rest zero */
+    uint8_t hash_protocol;      /* SSTP_BINDING_*: what the client chose */
+};
+
+struct sstp_server_cfg {
+    uint8_t hash_mask;          /* SSTP_HASH_SHA1 | SSTP_HASH_SHA256 offered */
+    uint32_t negotiation_ms;    /* 60 000                                    */
+    uint32_t echo_idle_ms;      /* silence after which ECHO_REQUEST is sent  */
+    uint32_t echo_wait_ms;      /* silence after that until the call is dropped */
+    uint8_t naks_max;           /* 3                                         */
+};
+extern const struct sstp_server_cfg sstp_server_cfg_default; /* both hashes, 60 s, 25 s, 60 s, 3 */
+
+struct sstp_cert_hashes { /* of the DER of the leaf served on this very connection */
+    uint8_t sha1[20];
+    uint8_t sha256[32];
+};
+
+struct sstp_server {
+    enum sstp_server_state state;
+    const struct sstp_server_cfg *cfg; /* borrowed */
+    struct sstp_cert_hashes cert;
+    uint64_t deadline_ms;
+    uint8_t nonce[SSTP_NONCE_LEN];
+    uint8_t hlak[SSTP_HLAK_LEN];  /* secret; wiped when used and at fini */
+    uint8_t *held_cc;             /* SSTP_CC_LEN bytes, owned, only while CC waits for authentication */
+    uint8_t naks;
+    bool authenticated;
+    bool echo_sent;
+    bool ended;                   /* SSTP_EV_ENDING was given */
+    struct rng rng;
+};
+
+/* State Connect_Request_Pending, negotiation timer running. */
+void sstp_server_init(struct sstp_server *s, const struct sstp_server_cfg *cfg, const struct sstp_cert_hashes *cert,
+                      struct rng rng, uint64_t now_ms);
+/* Wipes and frees what the machine holds; fine on a zeroed one. */
+void sstp_server_fini(struct sstp_server *s);
+
+/* One whole control packet as received (MS-SSTP 3.3.5.2). */
+MUST_USE int sstp_server_control(struct sstp_server *s, struct rd pkt, uint64_t now_ms, struct evq *out);
+
+/* A packet of any kind arrived: the peer lives (3.1.6.3). Cheap; call it once a batch. */
+static inline void sstp_server_alive(struct sstp_server *s, uint64_t now_ms)
+{
+    if (s->state == SSTP_SERVER_CALL_CONNECTED) {
+        s->deadline_ms = now_ms + s->cfg->echo_idle_ms;
+        s->echo_sent = false;
+    }
+}
+
+/* Whether a PPP frame with this protocol number may pass now, either way (MS-SSTP 3.3.7). */
+static inline bool sstp_server_may_pass(const struct sstp_server *s, uint16_t ppp_protocol)
+{
+    if (s->state == SSTP_SERVER_CALL_CONNECTED)
+        return true;
+    return s->state == SSTP_SERVER_CALL_CONNECTED_PENDING && ppp_protocol >= 0x8000;
+}
+
+/*
+ * PPP authentication ended well. hlak: 32 bytes (zeros for PAP, CHAP-MD5), copied. A CALL_CONNECTED that was held is
+ * checked now. Once only; later calls are ignored.
+ */
+MUST_USE int sstp_server_authenticated(struct sstp_server *s, const uint8_t hlak[SSTP_HLAK_LEN], uint64_t now_ms,
+                                       struct evq *out);
+
+/* Hang up in order: DISCONNECT, wait for its ACK. Ignored when an end is under way already. */
+MUST_USE int sstp_server_disconnect(struct sstp_server *s, uint64_t now_ms, struct evq *out);
+
+uint64_t sstp_server_deadline(const struct sstp_server *s); /* ms, TIME_NEVER when none */
+MUST_USE int sstp_server_expire(struct sstp_server *s, uint64_t now_ms, struct evq *out);
+
+const char *sstp_server_state_name(enum sstp_server_state state);
+const char *sstp_status_name(uint32_t status);
+const char *sstp_type_name(uint16_t type);
+
+#endif
