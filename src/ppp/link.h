@@ -8,6 +8,7 @@
 #ifndef GH_PPP_LINK_H
 #define GH_PPP_LINK_H
 
+#include "auth/request.h"
 #include "base/evq.h"
 #include "base/rand.h"
 #include "base/rd.h"
@@ -22,8 +23,6 @@
 #define PPP_CHAP 0xc223
 #define PPP_EAP 0xc227
 #define PPP_HDR_MAX 4
-
-enum ppp_auth_method { PPP_AUTH_NONE, PPP_AUTH_PAP, PPP_AUTH_CHAP_MD5, PPP_AUTH_MSCHAPV2 }; /* EAP joins here later */
 
 struct ppp_cfg {
     uint16_t mtu;               /* of the tunnel interface: largest packet that we send, default 1400 */
@@ -48,33 +47,6 @@ enum ppp_event {
     PPP_EV_IP6_UP, /* payload: 8 bytes, the client's interface identifier      */
     PPP_EV_IP6_DOWN,
     PPP_EV_DOWN,   /* payload: struct ppp_down: the link is finished; hang up. Once */
-};
-
-struct ppp_auth_request {    /* secret; wipe the queue after use */
-    uint8_t method;          /* enum ppp_auth_method */
-    uint8_t id;              /* CHAP identifier (MD5) */
-    uint16_t name_len;
-    uint16_t password_len;   /* PAP */
-    char name[256];          /* opaque bytes, DOMAIN\ still there */
-    char password[256];      /* PAP */
-    uint8_t challenge[16];   /* ours */
-    uint8_t peer_challenge[16]; /* MS-CHAPv2 */
-    uint8_t response[24];    /* NT-Response (24), or MD5 value (16) */
-};
-
-enum ppp_auth_code { /* what MS-CHAPv2 tells as E= (RFC 2759 6); PAP and CHAP-MD5 answer plain failure */
-    PPP_AUTH_OK = 0,
-    PPP_AUTH_RESTRICTED_HOURS = 646,
-    PPP_AUTH_DISABLED = 647,
-    PPP_AUTH_EXPIRED = 648,
-    PPP_AUTH_NO_DIALIN = 649,
-    PPP_AUTH_FAILURE = 691,
-};
-
-struct ppp_auth_result {     /* secret */
-    uint16_t code;           /* enum ppp_auth_code */
-    char auth_response[42];  /* MS-CHAPv2, good: "S=" and 40 digits */
-    uint8_t hlak[32];        /* good: for SSTP; zeros without keys */
 };
 
 struct ppp_authed {          /* secret */
