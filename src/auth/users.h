@@ -10,7 +10,7 @@
  *   dave  nt:...                expires=2026-12-31
  *
  * NAME and a plain secret may be in double quotes with \" and \\ ; names are compared without regard to ASCII case, as
- * Windows does. nt: is the NT hash (MD4 of the UTF-16LE password): enough for MS-CHAPv2 and PAP. plain: is needed for CHAP-MD5.
+ * Windows does. expires= is the first day (UTC) on which the user no longer gets in. nt: is the NT hash (MD4 of the UTF-16LE password): enough for MS-CHAPv2 and PAP. plain: is needed for CHAP-MD5.
  */
 #ifndef GH_AUTH_USERS_H
 #define GH_AUTH_USERS_H
@@ -52,14 +52,27 @@ const struct user *users_find(const struct users *u, const char *name, size_t le
 size_t users_count(const struct users *u);
 const struct user *users_at(const struct users *u, size_t i); /* in file order */
 
+/* The text of the second field for a password: nt:HASH, or plain:"..." . ERR_USAGE as users_nt_hash(), and for control characters. */
+#define USERS_SECRET_MAX (sizeof "plain:\"\"" + 2 * USERS_PASSWORD_MAX)
+MUST_USE int users_secret_text(const char *password, size_t len, bool plain, char out[USERS_SECRET_MAX]);
+
 /* NT hash of a UTF-8 password: MD4 over UTF-16LE. ERR_USAGE when it is not UTF-8 or too long. */
 MUST_USE int users_nt_hash(const char *password, size_t len, uint8_t out[16]);
 
-enum user_state { USER_OK, USER_UNKNOWN, USER_DISABLED, USER_EXPIRED };
+enum user_state {
+    USER_OK,
+    USER_UNKNOWN,
+    USER_DISABLED,
+    USER_EXPIRED,
+    USER_WRONG_SECRET, /* said by login_check() only */
+    USER_NEEDS_PLAIN,  /* said by login_check() only: CHAP-MD5 cannot be verified with an NT hash */
+};
 enum user_state user_state(const struct user *u, int64_t now_s); /* NULL: USER_UNKNOWN */
+const char *user_state_name(enum user_state s);                  /* a few lower-case words, for the log */
 
 /*
  * Editing keeps every other line, comment and blank as it is. The result is malloc'ed text (wipe it with secret_free).
+ * Lines that are not well-formed are kept too: parse the result before it replaces the file.
  * users_edit_set replaces the secret of the line of `name` (keeping its options), or appends a new line.
  * secret: the text of the second field, as "nt:..." or plain:"...". ERR_USAGE when the name cannot be written.
  */
