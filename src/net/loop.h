@@ -21,6 +21,7 @@ struct net_loop {
     uv_timer_t tick;
     uv_async_t async;
     struct timerq timers;
+    uint64_t tick_at;                  /* what tick is armed for */
     void (*woken)(struct net_loop *l); /* runs on the loop's thread after net_loop_wake(); wakes may be merged */
     void *arg;                         /* the owner's */
 };
