@@ -1,0 +1,149 @@
+#include "tun/device.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <linux/if.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "tun/netlink.h"
+
+__attribute__((format(printf, 3, 4))) static int fail(char *err, size_t cap, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(err, cap, fmt, ap);
+    va_end(ap);
+    return ERR_SYSTEM;
+}
+
+static int queue_open(const char *name, char *err, size_t err_cap)
+{
+    int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) {
+        fail(err, err_cap, "/dev/net/tun: %s: load the tun module (modprobe tun), or give this container the device",
+             strerror(errno));
+        return -1;
+    }
+    struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR };
+    snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", name);
+    int hdr = sizeof(struct virtio_net_hdr);
+    if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
+        fail(err, err_cap, "interface %s: %s%s", name, strerror(errno),
+             errno == EBUSY ? ": another program has it, choose another vpn.interface" : "");
+    } else if (ioctl(fd, TUNSETVNETHDRSZ, &hdr) < 0 || ioctl(fd, TUNSETOFFLOAD, 0) < 0) {
+        fail(err, err_cap, "interface %s: cannot set packet headers: %s", name, strerror(errno));
+    } else {
+        return fd;
+    }
+    close(fd);
+    return -1;
+}
+
+static int configure(const struct tun_params *p, char *err, size_t err_cap)
+{
+    struct netlink nl;
+    int rc = netlink_open(&nl, p->name);
+    if (rc)
+        return fail(err, err_cap, "interface %s: netlink: %s", p->name, strerror(errno));
+    const char *step = "set the MTU of";
+    rc = netlink_link_mtu(&nl, (uint32_t)p->mtu);
+    if (!rc && !p->ip6_iid) {
+        /* Before it comes up, so that the kernel never gives it an address. */
+        char path[96];
+        snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", p->name);
+        int fd = open(path, O_WRONLY | O_CLOEXEC);
+        if (fd >= 0) {
+            ssize_t n = write(fd, "1", 1);
+            (void)n;
+            close(fd);
+        }
+    }
+    if (!rc && p->ip6_iid) {
+        step = "switch off automatic IPv6 addresses of";
+        rc = netlink_link_no_auto6(&nl);
+        if (rc && errno == EAFNOSUPPORT)
+            rc = 0; /* a kernel without IPv6 */
+    }
+    if (!rc) {
+        step = "bring up";
+        rc = netlink_link_up(&nl);
+    }
+    if (!rc) {
+        step = "give an address to";
+        rc = netlink_addr4_add(&nl, p->server_ip4, p->nets[0].prefix);
+    }
+    for (size_t i = 1; !rc && i < p->n_nets; i++) {
+        step = "route a network to";
+        rc = netlink_route4_add(&nl, p->nets[i].base, p->nets[i].prefix);
+    }
+    if (!rc && p->ip6_iid) {
+        uint8_t addr[16] = { 0xfe, 0x80 };
+        memcpy(addr + 8, p->ip6_iid, 8);
+        int rc6 = netlink_addr6_add(&nl, addr, 64);
+        (void)rc6; /* a host without IPv6 still serves IPv4 */
+    }
+    if (rc)
+        fail(err, err_cap, "cannot %s interface %s: %s", step, p->name, strerror(errno));
+    netlink_close(&nl);
+    return rc;
+}
+
+int tun_device_open(const struct tun_params *p, int *fds, char *err, size_t err_cap)
+{
+    unsigned n = 0;
+    for (; n < p->queues; n++) {
+        fds[n] = queue_open(p->name, err, err_cap);
+        if (fds[n] < 0)
+            break;
+    }
+    if (n == p->queues && !configure(p, err, err_cap))
+        return 0;
+    while (n > 0)
+        close(fds[--n]);
+    return ERR_SYSTEM;
+}
+
+static uint32_t mask4(unsigned prefix)
+{
+    return prefix ? ~(uint32_t)0 << (32 - prefix) : 0;
+}
+
+int tun_overlap_check(const struct tun_net4 *nets, size_t n, const char *ignore_if, char *err, size_t err_cap)
+{
+    struct ifaddrs *list;
+    int rc = 0;
+    if (getifaddrs(&list) < 0)
+        return 0; /* not a reason to refuse service */
+    for (struct ifaddrs *i = list; i && !rc; i = i->ifa_next) {
+        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || !i->ifa_netmask || !strcmp(i->ifa_name, ignore_if))
+            continue;
+        struct sockaddr_in a, m;
+        memcpy(&a, i->ifa_addr, sizeof a);
+        memcpy(&m, i->ifa_netmask, sizeof m);
+        uint32_t addr = ntohl(a.sin_addr.s_addr), mask = ntohl(m.sin_addr.s_addr);
+        for (size_t k = 0; k < n && !rc; k++) {
+            uint32_t both = mask & mask4(nets[k].prefix);
+            if ((addr & both) != (nets[k].base & both))
+                continue;
+            struct in_addr base = { htonl(nets[k].base) };
+            char text[INET_ADDRSTRLEN], local[INET_ADDRSTRLEN];
+            inet_ntop(AF_INET, &base, text, sizeof text);
+            inet_ntop(AF_INET, &a.sin_addr, local, sizeof local);
+            snprintf(err, err_cap,
+                     "vpn.network %s/%u overlaps the network of %s (%s/%d): choose another network for the VPN", text,
+                     nets[k].prefix, i->ifa_name, local, __builtin_popcount(mask));
+            rc = ERR_USAGE;
+        }
+    }
+    freeifaddrs(list);
+    return rc;
+}

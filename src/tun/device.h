@@ -1,0 +1,39 @@
+/*
+ * The TUN interface, privileged side: made, addressed and brought up by the monitor. It is not persistent: it goes away with the
+ * last queue descriptor, whatever happens to the processes.
+ */
+#ifndef GH_TUN_DEVICE_H
+#define GH_TUN_DEVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct tun_net4 {
+    uint32_t base; /* host order */
+    uint8_t prefix;
+};
+
+struct tun_params {
+    const char *name;      /* interface name */
+    unsigned queues;       /* one a worker */
+    int mtu;               /* bytes */
+    uint32_t server_ip4;   /* host order: our address, with the prefix of nets[0] */
+    const struct tun_net4 *nets;
+    size_t n_nets;         /* routes to nets[1..] are added */
+    const uint8_t *ip6_iid; /* 8 bytes: fe80::/64 with this identifier is added; NULL: IPv6 is switched off */
+};
+
+/*
+ * Opens `queues` descriptors (IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR, non-blocking) and configures the interface.
+ * On failure nothing is left; err says what and what to do. fds has room for queues.
+ */
+MUST_USE int tun_device_open(const struct tun_params *p, int *fds, char *err, size_t err_cap);
+
+/*
+ * ERR_USAGE and a text when one of the networks overlaps a network on a local interface (other than `ignore_if`).
+ */
+MUST_USE int tun_overlap_check(const struct tun_net4 *nets, size_t n, const char *ignore_if, char *err, size_t err_cap);
+
+#endif
