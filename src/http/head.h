@@ -1,12 +1,20 @@
 /*
  * The first request of a connection: SSTP call or web traffic (MS-SSTP 2.2, 3.3.2; docs/architecture.md).
  *
- * Bytes are held back only while they could still become a request for the SSTP URI: any method, then a
- * target that is a prefix of one of the URI's spellings (origin-form or absolute-form, any case, percent-encoded;
- * query ignored). The first byte that rules this out gives HTTP_WEB, without waiting for the end of
- * the line or of the head, and the caller relays everything read so far, unchanged.
+ * The URI /sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}/ is reserved. Bytes are held back only while they could
+ * still become a request for it; the first byte that rules this out gives HTTP_WEB, without waiting for the end
+ * of the line or of the head, and the caller relays everything read so far, unchanged.
  *
- * The URI: /sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}/
+ * These spellings count as the URI, because a web server reads them so, whatever the method:
+ *   - empty lines in front of the request line (RFC 9112 2.2); runs of SP, HTAB, VT, FF or CR between its words
+ *     (RFC 9112 3); a line that ends in a bare LF;
+ *   - absolute-form (RFC 9112 3.2.2) with any scheme and authority;
+ *   - letters of either case, percent-encoded bytes (once), %2F for a slash;
+ *   - empty and "." segments anywhere, ".." segments that lead back to the URI (RFC 3986 5.2.4; "%2e" is a dot too);
+ *   - a query or a fragment behind it, both ignored; the trailing slash missing (SSTP_DUPLEX_POST gets 404 for that).
+ * A plain segment decides at its first byte that differs, so /x/../sra_{...}/ goes to the web server from 'x' on.
+ *
+ * A head is never held beyond HTTP_HEAD_MAX: what is undecided by then is HTTP_BAD, not HTTP_WEB.
  */
 #ifndef GH_HTTP_HEAD_H
 #define GH_HTTP_HEAD_H
@@ -17,41 +25,44 @@
 
 #include "base/rd.h"
 
-#define HTTP_HEAD_MAX 8192   /* bytes of a head that asks for the SSTP URI, request line included */
-#define HTTP_HEADERS_MAX 64  /* header lines in such a head */
-#define HTTP_METHOD_MAX 32   /* bytes of a method; longer ones cannot be ours: web */
+#define HTTP_HEAD_MAX 8192  /* bytes of a head that asks for the SSTP URI, everything before its empty line's end */
+#define HTTP_HEADERS_MAX 64 /* header lines in such a head */
+#define HTTP_METHOD_MAX 32  /* bytes of a method that are kept; longer ones are not SSTP_DUPLEX_POST */
 
 #define SSTP_URI "/sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}/"
 #define SSTP_METHOD "SSTP_DUPLEX_POST"
 
 enum http_verdict {
-    HTTP_MORE,  /* undecided: feed more bytes                                                           */
-    HTTP_WEB,   /* not the SSTP URI: relay all bytes                                                    */
-    HTTP_SSTP,  /* a complete, valid SSTP_DUPLEX_POST head                                              */
-    HTTP_PROBE, /* a complete head of another method on the SSTP URI                                    */
-    HTTP_BAD,   /* the SSTP URI, but a head that cannot be served: see status and why                   */
+    HTTP_MORE,  /* undecided: feed more bytes                                             */
+    HTTP_WEB,   /* not the SSTP URI: relay all bytes                                      */
+    HTTP_SSTP,  /* a complete, valid SSTP_DUPLEX_POST head                                */
+    HTTP_PROBE, /* a complete, valid head of another method on the SSTP URI, any HTTP/1.x */
+    HTTP_BAD,   /* the SSTP URI in a head that cannot be served: see status and why; or   */
+                /* HTTP_HEAD_MAX bytes without a decision                                 */
 };
 
 struct http_head {
     /* results */
     enum http_verdict verdict;
-    size_t head_len;     /* HTTP_SSTP, HTTP_PROBE: bytes of the head with its empty line; what follows is the body */
-    int status;          /* HTTP_BAD: 400 (syntax), 431 (too large), 505 (version), 501 ... */
-    const char *why;     /* HTTP_BAD: static text for the log */
-    char method[HTTP_METHOD_MAX + 1];
-    char host[256];      /* Host header, cut, may be empty; not trusted, for the log */
-    char corr[48];       /* SSTPCORRELATIONID as sent, cut; log only */
-    bool has_length;     /* a Content-Length of 2^64-1 was there (a formality, never required) */
+    size_t head_len;  /* HTTP_SSTP, HTTP_PROBE: bytes of the head with its empty line; what follows is the body */
+    int status;       /* HTTP_BAD: 400 (syntax), 404 (no trailing slash), 431 (too large), 505 (version) */
+    const char *why;  /* HTTP_BAD: static text for the log */
+    char method[HTTP_METHOD_MAX + 1]; /* as sent, cut */
+    char host[256];   /* Host, the last one, cut, may be empty; not trusted, for the log */
+    char corr[48];    /* SSTPCORRELATIONID as sent, cut; for the log */
+    bool has_length;  /* a Content-Length of 2^64-1 was there (a formality, never required) */
     /* parser state: private */
     struct {
-        uint8_t step;
-        uint8_t escape;     /* percent-decoding */
-        uint8_t hi;
-        uint16_t matched;
-        uint16_t method_len;
-        uint16_t lines;
+        uint8_t step;       /* where in the request */
+        uint8_t segment;    /* what the current path segment is so far */
+        bool inside;        /* the path before this segment is the URI, else it is "/" */
+        bool slash;         /* the path ended in a slash */
+        uint8_t hi;         /* first digit of a percent-encoded byte */
+        uint16_t matched;   /* bytes of the URI's segment seen */
+        uint16_t lines;     /* header lines seen */
+        size_t method_len;  /* bytes, not cut */
         size_t pos;         /* bytes looked at so far */
-        size_t line_start;
+        size_t line_start;  /* of the version or header line being read */
     } s;
 };
 
@@ -59,18 +70,25 @@ void http_head_init(struct http_head *h);
 
 /*
  * Looks at the connection's bytes from its very first one. `all` holds everything received so far (the caller
- * keeps it contiguous; only what is new since the last call is scanned). Never looks past HTTP_HEAD_MAX.
- * Returns the verdict, which is final unless HTTP_MORE; calling again after that returns it again.
+ * keeps it contiguous; only what is new since the last call is scanned). Never looks past HTTP_HEAD_MAX. How the
+ * bytes were split has no influence. Returns the verdict, which is final unless HTTP_MORE; calling again after
+ * that returns it again.
+ *
+ * Header lines (RFC 9112 5): a token, a colon, text without control characters; LF alone may end one. Content-Length
+ * must be digits and is otherwise ignored; Transfer-Encoding and folded lines are refused.
  */
 enum http_verdict http_head_input(struct http_head *h, struct rd all);
 
 /*
  * Writes the head of the answer to a good SSTP request (MS-SSTP 2.2.3): exactly "HTTP/1.1 200", Content-Length
- * 2^64-1, Server, Date, CRLF each, in at most 7 lines. unix_s: seconds, for the Date. Returns bytes, 0 if cap is short.
+ * 2^64-1, Server, Date, an empty line. unix_s: seconds since 1970, for the Date. Returns bytes, 0 if cap is short.
  */
 size_t http_sstp_accept(char *out, size_t cap, int64_t unix_s);
 
-/* A complete small answer (status line, Date, Content-Length, Connection: close, text body). Returns bytes, 0 if cap is short. */
+/*
+ * Writes a complete small answer: status line, Date, Content-Length, Connection: close, and a text body. NULL or ""
+ * for no body, as an answer to HEAD must be. Returns bytes, 0 if cap is short. Neither answer is NUL-terminated.
+ */
 size_t http_error_reply(char *out, size_t cap, int status, int64_t unix_s, const char *body_text);
 
 /* The standard reason phrase, "Error" when unknown. */

@@ -22,12 +22,17 @@ struct proxy_addr {
     uint16_t src_port, dst_port;
 };
 
-/* Writes a header for one TCP connection; check wr_ok(). Version PROXY_OFF writes nothing. */
+/*
+ * Writes a header for one TCP connection; check wr_ok(). Version PROXY_OFF writes nothing. Without a family that
+ * is UNKNOWN in version 1 and LOCAL in version 2.
+ */
 void proxy_encode(struct wr *w, enum proxy_version v, const struct proxy_addr *a);
 
 /*
- * Reads a header from the start of `all`. Returns 0 with *used = bytes of the header and *out filled; ERR_AGAIN when
- * the bytes so far are a proper prefix of one (never after PROXY_V2_MAX); ERR_PEER when they are not a PROXY header.
+ * Reads a header from the start of `all`. Returns 0 with *used = bytes of the header and *out filled; ERR_AGAIN while
+ * the bytes so far may be the beginning of one (never with PROXY_V1_MAX bytes of version 1 or PROXY_V2_MAX of
+ * version 2); ERR_PEER when they are not a PROXY header. Only TCP over IPv4 and IPv6 gives addresses; datagrams,
+ * unix sockets and LOCAL give family 0. *used is 0 and *out untouched unless 0 is returned.
  */
 MUST_USE int proxy_decode(struct rd all, struct proxy_addr *out, size_t *used);
 

@@ -1,0 +1,44 @@
+/* The PROXY header: what is decoded survives being encoded again, and no prefix of a good header is refused. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/proxy.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static void reencode(const struct proxy_addr *a, enum proxy_version v)
+{
+    uint8_t buf[PROXY_V1_MAX];
+    struct wr w = wr_make(buf, sizeof buf);
+    struct proxy_addr b;
+    size_t used;
+    proxy_encode(&w, v, a);
+    check(wr_ok(&w));
+    check(proxy_decode(rd_make(buf, wr_len(&w)), &b, &used) == 0 && used == wr_len(&w));
+    check(memcmp(a, &b, sizeof b) == 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct proxy_addr a, b;
+    size_t used, half_used;
+    int err = proxy_decode(rd_make(data, size), &a, &used);
+    check(err == 0 || err == ERR_AGAIN || err == ERR_PEER);
+    if (err) {
+        check(used == 0 && (err == ERR_PEER || size < PROXY_V2_MAX));
+        return 0;
+    }
+    check(used > 0 && used <= size);
+    check(proxy_decode(rd_make(data, used), &b, &half_used) == 0 && half_used == used);
+    for (size_t n = 0; n < used; n++)
+        check(proxy_decode(rd_make(data, n), &b, &half_used) == ERR_AGAIN);
+    reencode(&a, PROXY_V1);
+    reencode(&a, PROXY_V2);
+    return 0;
+}

@@ -1,0 +1,686 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "http/head.h"
+#include "http/proxy.h"
+
+#define NAME "sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}"
+#define CALL SSTP_METHOD " " SSTP_URI " HTTP/1.1\r\n"
+
+static uint32_t seed;
+
+static uint32_t rnd(uint32_t below)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (uint32_t)((uint64_t)(seed >> 8) * below >> 24);
+}
+
+/* ---- request heads ---- */
+
+static struct http_head one_shot(const void *data, size_t len)
+{
+    struct http_head h;
+    http_head_init(&h);
+    enum http_verdict v = http_head_input(&h, rd_make(data, len));
+    assert_int_equal(v, h.verdict);
+    return h;
+}
+
+static void same_result(const struct http_head *a, const struct http_head *b)
+{
+    assert_int_equal(a->verdict, b->verdict);
+    assert_int_equal(a->status, b->status);
+    assert_int_equal(a->head_len, b->head_len);
+    assert_int_equal(a->s.pos, b->s.pos);
+    assert_true(a->why == b->why);
+    assert_true(a->has_length == b->has_length);
+    assert_string_equal(a->method, b->method);
+    assert_string_equal(a->host, b->host);
+    assert_string_equal(a->corr, b->corr);
+}
+
+/* The bytes in two pieces, cut everywhere, and one by one; every call sees them at another address. */
+static struct http_head all_splits(const char *data, size_t len)
+{
+    struct http_head whole = one_shot(data, len), h;
+    for (size_t cut = 0; cut <= len; cut++) {
+        http_head_init(&h);
+        char *first = malloc(cut + 1);
+        memcpy(first, data, cut);
+        http_head_input(&h, rd_make(first, cut));
+        free(first);
+        http_head_input(&h, rd_make(data, len));
+        same_result(&whole, &h);
+    }
+    http_head_init(&h);
+    for (size_t n = 0; n <= len; n++)
+        http_head_input(&h, rd_make(data, n));
+    same_result(&whole, &h);
+    assert_int_equal(http_head_input(&h, rd_make(data, len)), whole.verdict);
+    return whole;
+}
+
+struct spelling {
+    enum http_verdict verdict;
+    int status;
+    const char *text;
+};
+
+/* What decides, decides with the last byte of its text: without it the verdict is HTTP_MORE. */
+static const struct spelling spellings[] = {
+    /* web, at the first byte that rules the URI out */
+    { HTTP_WEB, 0, "GET /x" },
+    { HTTP_WEB, 0, "GET / " },
+    { HTTP_WEB, 0, "GET /?" },
+    { HTTP_WEB, 0, "GET /#" },
+    { HTTP_WEB, 0, "GET /sra_{BX" },
+    { HTTP_WEB, 0, "GET /sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75/" },
+    { HTTP_WEB, 0, "GET /sra_ " },
+    { HTTP_WEB, 0, "GET /sra_/" },
+    { HTTP_WEB, 0, "GET /" NAME "x" },
+    { HTTP_WEB, 0, "GET /" NAME "." },
+    { HTTP_WEB, 0, "GET " SSTP_URI "y" },
+    { HTTP_WEB, 0, "GET " SSTP_URI "s" },
+    { HTTP_WEB, 0, "GET " SSTP_URI ".y" },
+    { HTTP_WEB, 0, "GET " SSTP_URI "../ " },
+    { HTTP_WEB, 0, "GET " SSTP_URI "..?" },
+    { HTTP_WEB, 0, "GET " SSTP_URI "..." },
+    { HTTP_WEB, 0, "GET /..s" },
+    { HTTP_WEB, 0, "GET //e" },
+    { HTTP_WEB, 0, "GET /./x" },
+    { HTTP_WEB, 0, "GET /%78" },
+    { HTTP_WEB, 0, "GET /%00" },
+    { HTTP_WEB, 0, "GET /%25" },
+    { HTTP_WEB, 0, "GET /%g" },
+    { HTTP_WEB, 0, "GET /%7x" },
+    { HTTP_WEB, 0, "GET /" NAME "%3f" },
+    { HTTP_WEB, 0, "GET /" NAME "%20" },
+    { HTTP_WEB, 0, "GET sra_" },
+    { HTTP_WEB, 0, "GET http://www.example.com/i" },
+    { HTTP_WEB, 0, "GET http://www.example.com " },
+    { HTTP_WEB, 0, "GET http://www.example.com?" },
+    { HTTP_WEB, 0, "GET http:/x" },
+    { HTTP_WEB, 0, "GET http:x" },
+    { HTTP_WEB, 0, "CONNECT example.com:4" },
+    { HTTP_WEB, 0, "OPTIONS *" },
+    { HTTP_WEB, 0, "PRI *" },
+    { HTTP_WEB, 0, SSTP_METHOD " /o" },
+    { HTTP_WEB, 0, SSTP_METHOD " /sra_{0" },
+    { HTTP_WEB, 0, "GET\r\n" },
+    { HTTP_WEB, 0, "\x16" },
+    { HTTP_WEB, 0, "\r\n\x16" },
+    { HTTP_WEB, 0, "\x80" },
+    { HTTP_WEB, 0, " " },
+    { HTTP_WEB, 0, "GET\x01" },
+    { HTTP_WEB, 0, "GE(" },
+    { HTTP_WEB, 0, "SSH-2.0-OpenSSH_9.2\r\n" },
+    { HTTP_WEB, 0, SSTP_METHOD " %" },
+    /* the URI by other methods */
+    { HTTP_PROBE, 0, "GET " SSTP_URI " HTTP/1.1\r\n\r\n" },
+    { HTTP_PROBE, 0, "HEAD " SSTP_URI " HTTP/1.0\r\n\r\n" },
+    { HTTP_PROBE, 0, "sstp_duplex_post " SSTP_URI " HTTP/1.1\r\n\r\n" },
+    { HTTP_PROBE, 0, SSTP_METHOD "S " SSTP_URI " HTTP/1.1\r\n\r\n" },
+    { HTTP_PROBE, 0, "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZ " SSTP_URI " HTTP/1.1\r\n\r\n" },
+    { HTTP_PROBE, 0, "GET /" NAME " HTTP/1.1\r\n\r\n" },
+    { HTTP_PROBE, 0, "GET /" NAME "? HTTP/1.1\r\n\r\n" },
+    { HTTP_PROBE, 0, "GET " SSTP_URI "?a=/../x%zz HTTP/1.1\r\n\r\n" },
+    { HTTP_PROBE, 0, "GET " SSTP_URI "#top HTTP/1.1\r\n\r\n" },
+    { HTTP_PROBE, 0, "GET " SSTP_URI " HTTP/1.1\n\n" },
+    { HTTP_PROBE, 0, "GET  \t " SSTP_URI " \t HTTP/1.1  \r\n\r\n" },
+    { HTTP_PROBE, 0, "GET\r\v\f" SSTP_URI " HTTP/1.1\r\nA: b\r\n\r\n" },
+    { HTTP_PROBE, 0, "\r\n\n\r\r\n\r\n\r\n\r\nGET " SSTP_URI " HTTP/1.1\r\n\r\n" },
+    /* SSTP, in every spelling of the URI */
+    { HTTP_SSTP, 0, CALL "\r\n" },
+    { HTTP_SSTP, 0, "\r\n" CALL "\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " " SSTP_URI "?tenantid=a%20b HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " /SRA_{ba195980-cd49-458B-9e23-c84ee0adcd75}/ HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " /sra_%7BBA195980-CD49-458b-9E23-C84EE0ADCD75%7d/ HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " /%73%52a_{BA195980%2dCD49-458b-9E23-C84EE0ADCD7%35}%2f HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " http://vpn.example.com" SSTP_URI " HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " HTTPS://[2001:db8::1]:443" SSTP_URI " HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " x-1+y.z://user@host%41" SSTP_URI " HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " https://" SSTP_URI " HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " //" SSTP_URI "// HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " /./%2e/.." SSTP_URI "./ HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " " SSTP_URI ". HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, SSTP_METHOD " " SSTP_URI "%2e." SSTP_URI " HTTP/1.1\r\n\r\n" },
+    { HTTP_SSTP, 0, CALL "A:b\nb: \t c\t \r\nc: \xc3\xa4\xff:d\r\n\n" },
+    /* a head that cannot be served */
+    { HTTP_BAD, 404, SSTP_METHOD " /" NAME " HTTP/1.1\r\n" },
+    { HTTP_BAD, 404, SSTP_METHOD " /" NAME "?x HTTP/1.1\r\n" },
+    { HTTP_BAD, 505, SSTP_METHOD " " SSTP_URI " HTTP/1.0\r\n" },
+    { HTTP_BAD, 505, SSTP_METHOD " " SSTP_URI " HTTP/1.2\r\n" },
+    { HTTP_BAD, 505, "GET " SSTP_URI " HTTP/2.0\r\n" },
+    { HTTP_BAD, 400, SSTP_METHOD " " SSTP_URI " http/1.1\r\n" },
+    { HTTP_BAD, 400, SSTP_METHOD " " SSTP_URI " HTTP/1.1x\r\n" },
+    { HTTP_BAD, 400, SSTP_METHOD " " SSTP_URI " HTTP/11\r\n" },
+    { HTTP_BAD, 400, SSTP_METHOD " " SSTP_URI " x HTTP/1.1\r\n" },
+    { HTTP_BAD, 400, "GET " SSTP_URI "\r\n" },
+    { HTTP_BAD, 400, "GET " SSTP_URI "\n" },
+    { HTTP_BAD, 400, "GET " SSTP_URI "?q\n" },
+    { HTTP_BAD, 400, CALL " a: b\r\n" },
+    { HTTP_BAD, 400, CALL "A: b\r\n\tc: d\r\n" },
+    { HTTP_BAD, 400, CALL "no colon\r\n" },
+    { HTTP_BAD, 400, CALL "nocolon\r\n" },
+    { HTTP_BAD, 400, CALL ": b\r\n" },
+    { HTTP_BAD, 400, CALL "A : b\r\n" },
+    { HTTP_BAD, 400, CALL "A(: b\r\n" },
+    { HTTP_BAD, 400, CALL "A: b\rc\r\n" },
+    { HTTP_BAD, 400, CALL "A: b\r\r\n" },
+    { HTTP_BAD, 400, CALL "\r\r\n" },
+    { HTTP_BAD, 400, CALL "A: b\x01\r\n" },
+    { HTTP_BAD, 400, CALL "A: b\x7f\r\n" },
+    { HTTP_BAD, 400, CALL "Content-Length:\r\n" },
+    { HTTP_BAD, 400, CALL "Content-Length: -1\r\n" },
+    { HTTP_BAD, 400, CALL "content-length: 1 2\r\n" },
+    { HTTP_BAD, 400, CALL "transfer-ENCODING: chunked\r\n" },
+};
+
+static void test_spellings(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof spellings / sizeof spellings[0]; i++) {
+        const struct spelling *s = &spellings[i];
+        size_t len = strlen(s->text);
+        struct http_head h = all_splits(s->text, len), before = one_shot(s->text, len - 1);
+        if (h.verdict != s->verdict || h.status != s->status || before.verdict != HTTP_MORE)
+            fail_msg("%s: verdict %d status %d, one byte earlier %d", s->text, h.verdict, h.status, before.verdict);
+        assert_int_equal(h.s.pos, len);
+        assert_int_equal(h.head_len, s->verdict == HTTP_SSTP || s->verdict == HTTP_PROBE ? len : 0);
+        assert_true((h.why != NULL) == (s->verdict == HTTP_BAD));
+    }
+}
+
+static void test_nul_bytes(void **state)
+{
+    (void)state;
+    static const char in_method[] = "GE\0", in_path[] = "GET /sra_\0", in_header[] = CALL "A: b\0c\r\n";
+    assert_int_equal(all_splits(in_method, 3).verdict, HTTP_WEB);
+    assert_int_equal(all_splits(in_path, sizeof in_path - 1).verdict, HTTP_WEB);
+    assert_int_equal(all_splits(in_header, sizeof in_header - 1).status, 400);
+    assert_int_equal(all_splits("\0", 1).verdict, HTTP_WEB);
+}
+
+static void test_first_bytes(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 256; c++) {
+        char byte = (char)c;
+        bool token = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') ||
+                     (c && c < 128 && strchr("!#$%&'*+-.^_`|~", c));
+        struct http_head h = one_shot(&byte, 1);
+        assert_int_equal(h.verdict, token || c == '\r' || c == '\n' ? HTTP_MORE : HTTP_WEB);
+    }
+}
+
+/* Each byte of the URI's spelling, replaced by each other one, is web unless it is another case or a separator. */
+static void test_every_wrong_byte(void **state)
+{
+    (void)state;
+    const char good[] = "GET " SSTP_URI " HTTP/1.1\r\n\r\n";
+    for (size_t at = 5; at < 5 + strlen(NAME); at++) {
+        for (int c = 1; c < 256; c++) {
+            char text[sizeof good];
+            memcpy(text, good, sizeof good);
+            text[at] = (char)c;
+            bool same = c == good[at] || (((good[at] | 32) >= 'a') && ((good[at] | 32) <= 'z') && c == (good[at] ^ 32));
+            bool undecided = c == '%' || (at == 5 && (c == '/' || c == '.'));
+            struct http_head h = one_shot(text, at + 1);
+            assert_int_equal(h.verdict, same || undecided ? HTTP_MORE : HTTP_WEB);
+            assert_int_equal(one_shot(text, strlen(text)).verdict, same ? HTTP_PROBE : HTTP_WEB);
+        }
+    }
+}
+
+static json_t *vectors(const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", VECTORS_DIR, name);
+    json_t *root = json_load_file(path, 0, NULL);
+    assert_non_null(root);
+    return root;
+}
+
+static void test_session_vector(void **state)
+{
+    (void)state;
+    json_t *root = vectors("session-mschapv2.json");
+    const char *request = json_string_value(json_object_get(root, "text_http_request"));
+    const char *response = json_string_value(json_object_get(root, "text_http_response"));
+    size_t len = strlen(request), n = strlen(response);
+    struct http_head h = all_splits(request, len);
+    assert_int_equal(h.verdict, HTTP_SSTP);
+    assert_int_equal(h.head_len, len);
+    assert_true(h.has_length);
+    assert_string_equal(h.method, "SSTP_DUPLEX_POST");
+    assert_string_equal(h.host, "vpn.example.test");
+    assert_string_equal(h.corr, "{6C9C8C0E-5D1B-4F7A-9C55-0A1B2C3D4E5F}");
+
+    /* The first packets may come in the same segment as the head. */
+    char *more = malloc(len + 14);
+    memcpy(more, request, len);
+    memset(more + len, 0x10, 14);
+    h = all_splits(more, len + 14);
+    assert_int_equal(h.verdict, HTTP_SSTP);
+    assert_int_equal(h.head_len, len);
+    for (size_t cut = 0; cut < len; cut++)
+        assert_int_equal(one_shot(request, cut).verdict, HTTP_MORE);
+
+    char out[256];
+    assert_int_equal(http_sstp_accept(out, sizeof out, 1163033469), n); /* Thu, 09 Nov 2006 00:51:09 GMT */
+    assert_memory_equal(out, response, n);
+    for (size_t cap = 0; cap < n; cap++)
+        assert_int_equal(http_sstp_accept(out, cap, 1163033469), 0);
+    assert_int_equal(http_sstp_accept(out, n, 1163033469), n);
+    free(more);
+    json_decref(root);
+}
+
+static void test_captured_headers(void **state)
+{
+    (void)state;
+    /* The order and case of sstpc and Open SSTP; values lose their blanks. */
+    const char *text = CALL "host: \t vpn:443\t \r\nCONTENT-LENGTH: 0\r\nX:\r\nsstpcorrelationid:abc\r\n\r\n";
+    struct http_head h = all_splits(text, strlen(text));
+    assert_int_equal(h.verdict, HTTP_SSTP);
+    assert_false(h.has_length);
+    assert_string_equal(h.host, "vpn:443");
+    assert_string_equal(h.corr, "abc");
+
+    char line[1400], name[1001];
+    memset(name, 'n', 1000);
+    name[1000] = 0;
+    snprintf(line, sizeof line, CALL "Host: %s\r\nContent-Length: %.99s\r\nSSTPCORRELATIONID: %.200s\r\n\r\n", name,
+             "00000000000000000000000000000000000000000000000000000018446744073709551615", name);
+    h = one_shot(line, strlen(line));
+    assert_int_equal(h.verdict, HTTP_SSTP);
+    assert_int_equal(strlen(h.host), sizeof h.host - 1);
+    assert_int_equal(strlen(h.corr), sizeof h.corr - 1);
+    assert_false(h.has_length);
+}
+
+static void test_method_is_cut(void **state)
+{
+    (void)state;
+    char text[200];
+    for (int n = 1; n < 60; n++) {
+        snprintf(text, sizeof text, "%.*s " SSTP_URI " HTTP/1.1\r\n\r\n", n,
+                 "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFGH");
+        struct http_head h = one_shot(text, strlen(text));
+        assert_int_equal(h.verdict, HTTP_PROBE);
+        assert_int_equal(strlen(h.method), n < HTTP_METHOD_MAX ? n : HTTP_METHOD_MAX);
+        assert_memory_equal(h.method, text, strlen(h.method));
+    }
+}
+
+static void test_header_count(void **state)
+{
+    (void)state;
+    char text[4096];
+    for (int lines = HTTP_HEADERS_MAX - 1; lines <= HTTP_HEADERS_MAX + 1; lines++) {
+        strcpy(text, CALL);
+        for (int i = 0; i < lines; i++)
+            strcat(text, "A: b\r\n");
+        strcat(text, "\r\n");
+        struct http_head h = one_shot(text, strlen(text));
+        assert_int_equal(h.verdict, lines <= HTTP_HEADERS_MAX ? HTTP_SSTP : HTTP_BAD);
+        assert_int_equal(h.status, lines <= HTTP_HEADERS_MAX ? 0 : 431);
+    }
+}
+
+/* Whatever is repeated without end stays undecided for exactly HTTP_HEAD_MAX bytes and is then refused. */
+static void test_head_size(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *start, *repeat;
+    } endless[] = {
+        { "", "\r\n" },         { "", "A" },       { "GET ", " " },           { "GET /", "./" },
+        { "GET ", "/" },        { "GET ", "a" },   { "GET http://", "host" }, { "GET " SSTP_URI "?", "x" },
+        { "GET " SSTP_URI " ", " " }, { CALL "A: ", "b" }, { "GET ", SSTP_URI ".." },
+    };
+    char buf[HTTP_HEAD_MAX + 100];
+    for (size_t i = 0; i < sizeof endless / sizeof endless[0]; i++) {
+        size_t len = strlen(endless[i].start), unit = strlen(endless[i].repeat);
+        memcpy(buf, endless[i].start, len);
+        for (size_t n = 0; len < sizeof buf; n++)
+            buf[len++] = endless[i].repeat[n % unit];
+        struct http_head h = one_shot(buf, HTTP_HEAD_MAX - 1);
+        assert_int_equal(h.verdict, HTTP_MORE);
+        assert_int_equal(http_head_input(&h, rd_make(buf, HTTP_HEAD_MAX)), HTTP_BAD);
+        assert_int_equal(h.status, 431);
+        h = one_shot(buf, sizeof buf);
+        assert_int_equal(h.verdict, HTTP_BAD);
+        assert_int_equal(h.s.pos, HTTP_HEAD_MAX);
+    }
+    /* A head of exactly the largest size is good. */
+    for (int more = 0; more < 2; more++) {
+        memset(buf, 'v', sizeof buf);
+        memcpy(buf, CALL "A: ", strlen(CALL) + 3);
+        memcpy(buf + HTTP_HEAD_MAX - 4 + more, "\r\n\r\n", 4);
+        assert_int_equal(one_shot(buf, sizeof buf).verdict, more ? HTTP_BAD : HTTP_SSTP);
+    }
+}
+
+/* A shrinking buffer is a mistake of the caller; nothing may be read beyond what is there. */
+static void test_shrunk_buffer(void **state)
+{
+    (void)state;
+    struct http_head h = one_shot("GET /sra", 8);
+    assert_int_equal(http_head_input(&h, rd_make("GET", 3)), HTTP_MORE);
+    assert_int_equal(http_head_input(&h, rd_make(NULL, 0)), HTTP_MORE);
+}
+
+/* Mutated and cut spellings: the verdict does not depend on the splits, and results hold what the header says. */
+static void test_random_heads(void **state)
+{
+    (void)state;
+    seed = 1;
+    for (int round = 0; round < 20000; round++) {
+        char text[512];
+        const char *from = spellings[rnd(sizeof spellings / sizeof spellings[0])].text;
+        size_t len = (size_t)snprintf(text, sizeof text, "%sHost: a\r\nContent-Length: 1\r\n\r\n", from);
+        for (uint32_t k = rnd(4); k > 0; k--)
+            text[rnd((uint32_t)len)] = (char)(rnd(2) ? rnd(256) : (uint32_t)"/.%2e \r\n\t:"[rnd(10)]);
+        struct http_head whole = one_shot(text, len), h;
+        http_head_init(&h);
+        for (size_t n = rnd(20); n < len; n += 1 + rnd(40))
+            http_head_input(&h, rd_make(text, n));
+        http_head_input(&h, rd_make(text, len));
+        same_result(&whole, &h);
+        bool complete = h.verdict == HTTP_SSTP || h.verdict == HTTP_PROBE;
+        assert_true(complete == (h.head_len > 0) && h.head_len <= len);
+        assert_true((h.verdict == HTTP_BAD) == (h.status != 0));
+    }
+}
+
+/* ---- answers ---- */
+
+static void test_dates(void **state)
+{
+    (void)state;
+    char out[256], want[64];
+    seed = 2;
+    for (int i = 0; i < 100000; i++) {
+        static const int64_t edge[] = { 0, 68169600, 951782400, 951868800, 4107542399, 4107542400, 253402300799 };
+        int64_t t = i < 7 ? edge[i] : (int64_t)((uint64_t)rnd(1 << 24) * 1509 + rnd(1509)) * 10;
+        struct tm tm;
+        time_t as_time = t;
+        assert_true(strftime(want, sizeof want, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", gmtime_r(&as_time, &tm)) > 0);
+        size_t n = http_sstp_accept(out, sizeof out - 1, t);
+        out[n] = 0;
+        if (!strstr(out, want))
+            fail_msg("%lld: %s, not %s", (long long)t, out, want);
+    }
+    /* Out of range is the nearest that can be written. */
+    out[http_sstp_accept(out, sizeof out - 1, -1)] = 0;
+    assert_non_null(strstr(out, "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"));
+    out[http_sstp_accept(out, sizeof out - 1, INT64_MAX)] = 0;
+    assert_non_null(strstr(out, "Date: Fri, 31 Dec 9999 23:59:59 GMT\r\n"));
+}
+
+static void test_error_reply(void **state)
+{
+    (void)state;
+    char out[512];
+    const char *want = "HTTP/1.1 503 Service Unavailable\r\nDate: Thu, 09 Nov 2006 00:51:09 GMT\r\n"
+                       "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 9\r\n"
+                       "Connection: close\r\n\r\ndraining\n";
+    size_t n = http_error_reply(out, sizeof out, 503, 1163033469, "draining\n");
+    assert_int_equal(n, strlen(want));
+    assert_memory_equal(out, want, n);
+    for (size_t cap = 0; cap < n; cap++)
+        assert_int_equal(http_error_reply(out, cap, 503, 1163033469, "draining\n"), 0);
+
+    want = "HTTP/1.1 401 Unauthorized\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nWWW-Authenticate: SSTP\r\n"
+           "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    n = http_error_reply(out, sizeof out, 401, 0, NULL);
+    assert_int_equal(n, strlen(want));
+    assert_memory_equal(out, want, n);
+    assert_int_equal(http_error_reply(out, sizeof out, 401, 0, ""), n);
+    assert_string_equal(http_reason(404), "Not Found");
+    assert_string_equal(http_reason(599), "Error");
+}
+
+/* ---- PROXY protocol ---- */
+
+static int decode(const void *data, size_t len, struct proxy_addr *a, size_t *used)
+{
+    /* An exact copy, so that a sanitizer sees any read past its end. */
+    uint8_t *copy = malloc(len ? len : 1);
+    memcpy(copy, data, len);
+    int err = proxy_decode(rd_make(copy, len), a, used);
+    free(copy);
+    return err;
+}
+
+/* All prefixes want more, the whole is good whatever follows. */
+static struct proxy_addr decode_good(const void *data, size_t len)
+{
+    uint8_t more[PROXY_V2_MAX + 8];
+    struct proxy_addr a, untouched;
+    size_t used;
+    memset(&a, 0xa5, sizeof a);
+    memset(&untouched, 0xa5, sizeof untouched);
+    for (size_t n = 0; n < len; n++) {
+        assert_int_equal(decode(data, n, &a, &used), ERR_AGAIN);
+        assert_int_equal(used, 0);
+        assert_memory_equal(&a, &untouched, sizeof a);
+    }
+    memcpy(more, data, len);
+    memset(more + len, 'x', 8);
+    assert_int_equal(decode(more, len + 8, &a, &used), 0);
+    assert_int_equal(used, len);
+    assert_int_equal(decode(data, len, &a, &used), 0);
+    assert_int_equal(used, len);
+    return a;
+}
+
+static void decode_bad(const void *data, size_t len)
+{
+    struct proxy_addr a, untouched;
+    size_t used;
+    memset(&a, 0xa5, sizeof a);
+    memset(&untouched, 0xa5, sizeof untouched);
+    if (decode(data, len, &a, &used) != ERR_PEER)
+        fail_msg("accepted: %.*s", (int)len, (const char *)data);
+    assert_int_equal(used, 0);
+    assert_memory_equal(&a, &untouched, sizeof a);
+}
+
+static void test_proxy_v1(void **state)
+{
+    (void)state;
+    static const uint8_t ones[16] = { 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255 };
+    /* proxy-protocol.txt 2.1 */
+    const char *text = "PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n";
+    struct proxy_addr a = decode_good(text, strlen(text));
+    assert_int_equal(a.family, 4);
+    assert_memory_equal(a.src, ones, 4);
+    assert_int_equal(a.dst_port, 65535);
+    text = "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n";
+    a = decode_good(text, strlen(text));
+    assert_int_equal(a.family, 6);
+    assert_memory_equal(a.src, ones, 16);
+    assert_memory_equal(a.dst, ones, 16);
+    text = "PROXY UNKNOWN\r\n";
+    assert_int_equal(decode_good(text, strlen(text)).family, 0);
+    text = "PROXY UNKNOWN ffff:f...f:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n";
+    assert_int_equal(decode_good(text, strlen(text)).family, 0);
+    text = "PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n";
+    a = decode_good(text, strlen(text));
+    assert_int_equal(a.src[3], 1);
+    assert_int_equal(a.dst[3], 11);
+    assert_int_equal(a.src_port, 56324);
+    assert_int_equal(a.dst_port, 443);
+}
+
+static void test_proxy_v1_bad(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "GET / HTTP/1.1\r\n", "proxy TCP4", "PROXYX", "PROXY\r\n", "PROXY \r\n", "PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n",
+        "PROXY TCP4\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1 \r\n", "PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4 1.2.3 1.2.3.4 1 2\r\n",
+        "PROXY TCP4 01.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4 1.2.3.256 1.2.3.4 1 2\r\n", "PROXY TCP4 ::1 ::1 1 2\r\n",
+        "PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP6 ::1 :::1 1 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 65536 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 -1 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2x\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 100000 2\r\n",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        decode_bad(bad[i], strlen(bad[i]));
+
+    /* The longest line has 107 bytes. */
+    char line[PROXY_V1_MAX + 2];
+    struct proxy_addr a;
+    size_t used;
+    memset(line, 'x', sizeof line);
+    memcpy(line, "PROXY UNKNOWN ", 14);
+    assert_int_equal(decode(line, PROXY_V1_MAX - 1, &a, &used), ERR_AGAIN);
+    decode_bad(line, PROXY_V1_MAX);
+    memcpy(line + PROXY_V1_MAX - 2, "\r\n", 2);
+    assert_int_equal(decode(line, PROXY_V1_MAX, &a, &used), 0);
+    memcpy(line + PROXY_V1_MAX - 2, "x\r\n", 3);
+    decode_bad(line, PROXY_V1_MAX + 1);
+}
+
+#define V2 "\r\n\r\n\0\r\nQUIT\n"
+
+static void test_proxy_v2(void **state)
+{
+    (void)state;
+    const char tcp4[] = V2 "\x21\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\xdc\x04\x01\xbb";
+    struct proxy_addr a = decode_good(tcp4, sizeof tcp4 - 1);
+    assert_int_equal(a.family, 4);
+    assert_memory_equal(a.src, "\x0a\0\0\x01", 4);
+    assert_memory_equal(a.dst, "\x0a\0\0\x02", 4);
+    assert_int_equal(a.src_port, 0xdc04);
+    assert_int_equal(a.dst_port, 443);
+    /* TLVs: CRC32C, then a NOOP whose own length lies; they are skipped unread. */
+    const char tlv[] = V2 "\x21\x11\0\x16\x0a\0\0\x01\x0a\0\0\x02\xdc\x04\x01\xbb\x03\0\x04" "abcd\x04\xff\xff";
+    a = decode_good(tlv, sizeof tlv - 1);
+    assert_int_equal(a.family, 4);
+    const char tcp6[] = V2 "\x21\x21\0\x24" "0123456789abcdefFEDCBA9876543210" "\0\x01\0\x02";
+    a = decode_good(tcp6, sizeof tcp6 - 1);
+    assert_int_equal(a.family, 6);
+    assert_memory_equal(a.src, "0123456789abcdef", 16);
+    assert_memory_equal(a.dst, "FEDCBA9876543210", 16);
+    /* No addresses: LOCAL (with whatever family), UNSPEC, datagrams, unix sockets. */
+    const char local[] = V2 "\x20\0\0\0", local_any[] = V2 "\x20\xff\0\x03" "abc", unspec[] = V2 "\x21\0\0\x02" "ab";
+    const char udp[] = V2 "\x21\x12\0\x0c" "abcdefghijkl";
+    char sun[16 + 216] = V2 "\x21\x31\0\xd8";
+    assert_int_equal(decode_good(local, sizeof local - 1).family, 0);
+    assert_int_equal(decode_good(local_any, sizeof local_any - 1).family, 0);
+    assert_int_equal(decode_good(unspec, sizeof unspec - 1).family, 0);
+    assert_int_equal(decode_good(udp, sizeof udp - 1).family, 0);
+    assert_int_equal(decode_good(sun, sizeof sun).family, 0);
+    /* The largest that is accepted, and one byte more. */
+    static char big[PROXY_V2_MAX + 1] = V2 "\x21\x11\x10\0";
+    assert_int_equal(decode_good(big, PROXY_V2_MAX).family, 4);
+    big[15] = 1;
+    decode_bad(big, 16);
+}
+
+static void test_proxy_v2_bad(void **state)
+{
+    (void)state;
+    const char short4[] = V2 "\x21\x11\0\x0b\x0a\0\0\x01\x0a\0\0\x02\xdc\x04\x01\xbb";
+    const char short6[] = V2 "\x21\x21\0\x23" "0123456789abcdefFEDCBA9876543210" "\0\x01\0\x02";
+    const char family[] = V2 "\x21\x41\0\0", protocol[] = V2 "\x21\x13\0\0";
+    decode_bad(short4, sizeof short4 - 1);
+    decode_bad(short6, sizeof short6 - 1);
+    decode_bad(family, sizeof family - 1);
+    decode_bad(protocol, sizeof protocol - 1);
+    for (int c = 0; c < 256; c++) {
+        char command[14] = V2;
+        command[12] = (char)c;
+        struct proxy_addr a;
+        size_t used;
+        assert_int_equal(decode(command, 13, &a, &used), c == 0x20 || c == 0x21 ? ERR_AGAIN : ERR_PEER);
+    }
+    for (size_t i = 0; i < 12; i++) {
+        char signature[12];
+        memcpy(signature, V2, 12);
+        signature[i] ^= 1;
+        decode_bad(signature, i + 1);
+    }
+}
+
+static void test_proxy_roundtrip(void **state)
+{
+    (void)state;
+    seed = 3;
+    for (int i = 0; i < 3000; i++) {
+        struct proxy_addr a = { .family = (uint8_t[]){ 0, 4, 6 }[rnd(3)] }, b;
+        for (int k = 0; a.family && k < (a.family == 4 ? 4 : 16); k++) {
+            a.src[k] = (uint8_t)(rnd(2) ? rnd(256) : 0);
+            a.dst[k] = (uint8_t)(rnd(2) ? rnd(256) : 0);
+        }
+        if (a.family) {
+            a.src_port = (uint16_t)rnd(65536);
+            a.dst_port = (uint16_t)rnd(65536);
+        }
+        enum proxy_version v = rnd(2) ? PROXY_V1 : PROXY_V2;
+        uint8_t buf[PROXY_V1_MAX], small[PROXY_V1_MAX];
+        struct wr w = wr_make(buf, sizeof buf);
+        proxy_encode(&w, v, &a);
+        assert_true(wr_ok(&w));
+        b = decode_good(buf, wr_len(&w));
+        assert_memory_equal(&a, &b, sizeof a);
+        struct wr s = wr_make(small, wr_len(&w) - 1);
+        proxy_encode(&s, v, &a);
+        assert_false(wr_ok(&s));
+    }
+    struct wr none = wr_make(NULL, 0);
+    proxy_encode(&none, PROXY_OFF, &(struct proxy_addr){ 0 });
+    assert_true(wr_ok(&none));
+}
+
+static void test_proxy_random(void **state)
+{
+    (void)state;
+    static const char v1[] = "PROXY TCP6 2001:db8::1 ::ffff:1.2.3.4 5 443\r\n";
+    static const char v2[] = V2 "\x21\x11\0\x0e\x0a\0\0\x01\x0a\0\0\x02\xdc\x04\x01\xbb" "ab";
+    seed = 4;
+    for (int i = 0; i < 50000; i++) {
+        char buf[64];
+        bool first = rnd(2);
+        size_t len = first ? sizeof v1 - 1 : sizeof v2 - 1, used;
+        struct proxy_addr a = { 0 };
+        memcpy(buf, first ? v1 : v2, len);
+        for (uint32_t k = rnd(3); k > 0; k--)
+            buf[rnd((uint32_t)len)] = (char)rnd(256);
+        int err = decode(buf, len, &a, &used);
+        assert_true(err == 0 || err == ERR_AGAIN || err == ERR_PEER);
+        assert_true(err == 0 ? used >= 15 && used <= len : used == 0);
+        assert_true(a.family == 0 || a.family == 4 || a.family == 6);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_spellings),        cmocka_unit_test(test_nul_bytes),
+        cmocka_unit_test(test_first_bytes),      cmocka_unit_test(test_every_wrong_byte),
+        cmocka_unit_test(test_session_vector),   cmocka_unit_test(test_captured_headers),
+        cmocka_unit_test(test_method_is_cut),    cmocka_unit_test(test_header_count),
+        cmocka_unit_test(test_head_size),        cmocka_unit_test(test_shrunk_buffer),
+        cmocka_unit_test(test_random_heads),     cmocka_unit_test(test_dates),
+        cmocka_unit_test(test_error_reply),      cmocka_unit_test(test_proxy_v1),
+        cmocka_unit_test(test_proxy_v1_bad),     cmocka_unit_test(test_proxy_v2),
+        cmocka_unit_test(test_proxy_v2_bad),     cmocka_unit_test(test_proxy_roundtrip),
+        cmocka_unit_test(test_proxy_random),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
