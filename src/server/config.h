@@ -86,7 +86,7 @@ struct config {
         char *ciphers;      /* TLS 1.2, OpenSSL syntax; default Mozilla intermediate */
         char *ciphersuites; /* TLS 1.3 */
     } tls;
-    struct config_web web[CONFIG_WEB_MAX]; /* empty list: one built-in welcome site is added by the loader */
+    struct config_web web[CONFIG_WEB_MAX]; /* exactly one has no name: the loader adds the welcome site when none has */
     size_t n_web;
     bool vpn_on;            /* there is a vpn section */
     struct {
@@ -112,6 +112,7 @@ struct config {
         char *socket;              /* default "/run/gatehouse/control" */
     } control;
     struct {
+        int to;                    /* 0: standard error, all there is now */
         enum log_level level;      /* default notice */
         enum log_format format;    /* default logfmt */
     } log;
@@ -131,13 +132,25 @@ struct config {
 };
 
 struct config_error {
-    char text[512]; /* one line: "FILE:LINE: what was wrong: what was expected, what to do" */
+    char text[1024];     /* one line: "FILE:LINE: what was wrong: what was expected, what to do" */
+    char file[256];      /* the parts of it: as the operator wrote the path, included files in their own name */
+    int line;
+    const char *code;    /* stable, "config-unknown-key"; static storage */
+    char what[320];
+    char remedy[320];    /* what was expected and what to do */
 };
 
 /* Reads and checks the file. ERR_USAGE with *err filled when anything is wrong; nothing is half-loaded. */
 MUST_USE int config_load(const char *path, struct config **out, struct config_error *err);
 
-/* The same from canonical text, touching no file. */
+/*
+ * The same for `check` and the commands that mend things: report is called for every error, not only the first. With
+ * files false the files that the configuration names need not exist. *out is written only when there was no error.
+ */
+typedef void config_report_fn(void *arg, const struct config_error *err);
+MUST_USE int config_judge(const char *path, bool files, struct config **out, config_report_fn *report, void *arg);
+
+/* The same from canonical text, touching no file: an @include or a relative path is an error. */
 MUST_USE int config_parse_text(const char *text, struct config **out, struct config_error *err);
 
 /* Canonical libconfig text, malloc'ed; NULL when out of memory. Contains no secret (those live in files). */
@@ -163,7 +176,11 @@ void config_print_options(FILE *out);
  */
 void config_restart_needed(const struct config *a, const struct config *b, char *out, size_t cap);
 
-/* Parses "1.2.3.4:443", "[::1]:443", "unix:/path" (unix only if allowed). No names are resolved. */
+/* Edit distance, for "did you mean": changes, insertions and removals of one byte from a to b; 99 for long words. */
+size_t config_word_distance(const char *a, const char *b);
+#define CONFIG_WORD_NEAR 3 /* suggest only words less than this far away */
+
+/* Parses "1.2.3.4:443", "[::1]:443", "unix:/path" (unix only if allowed). No names are resolved. ERR_USAGE, ERR_NOMEM. */
 MUST_USE int config_addr_parse(const char *text, bool allow_unix, struct config_addr *out);
 
 #endif

@@ -1,0 +1,210 @@
+/* The way out: configuration to a JSON tree, and that to text. One tree serves both, so they cannot disagree. */
+#include "server/config_options.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *word_of(const struct config_option *o, int value)
+{
+    for (const struct config_word *w = o->words; w->word; w++) {
+        if (w->value == value)
+            return w->word;
+    }
+    return "";
+}
+
+static json_t *text_or_null(const char *s)
+{
+    return s ? json_string(s) : json_null();
+}
+
+static json_t *list_json(const struct config_option *o, const void *f, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        char ip[INET_ADDRSTRLEN], text[INET_ADDRSTRLEN + 8];
+        if (o->type == OPT_NAMES) {
+            json_array_append_new(list, json_string(((char *const *)f)[i]));
+        } else if (o->type == OPT_ADDRS) {
+            json_array_append_new(list, json_string(((const struct config_addr *)f)[i].text));
+        } else if (o->type == OPT_WORDS && ((const uint8_t *)f)[i]) {
+            json_array_append_new(list, json_string(word_of(o, ((const uint8_t *)f)[i])));
+        } else if (o->type == OPT_IP4S && ((const uint32_t *)f)[i]) {
+            struct in_addr in = config_ip4(((const uint32_t *)f)[i]);
+            json_array_append_new(list, json_string(inet_ntop(AF_INET, &in, ip, sizeof ip)));
+        } else if (o->type == OPT_NETS) {
+            const struct config_net4 *net = (const struct config_net4 *)f + i;
+            struct in_addr in = config_ip4(net->base);
+            snprintf(text, sizeof text, "%s/%u", inet_ntop(AF_INET, &in, ip, sizeof ip), net->prefix);
+            json_array_append_new(list, json_string(text));
+        }
+    }
+    return list;
+}
+
+json_t *config_option_json(const struct config_option *o, const void *base)
+{
+    const void *f = (const char *)base + o->at;
+    const size_t *n = (const size_t *)(const void *)((const char *)base + o->count_at);
+    switch (o->type) {
+    case OPT_INT: return json_integer(*(const int *)f);
+    case OPT_BOOL: return json_boolean(*(const bool *)f);
+    case OPT_WORD: return json_string(word_of(o, *(const int *)f));
+    case OPT_STRING:
+    case OPT_IFNAME:
+    case OPT_NAME:
+    case OPT_PATH: return text_or_null(*(char *const *)f);
+    case OPT_ADDR: return text_or_null(((const struct config_addr *)f)->text);
+    case OPT_WORDS:
+    case OPT_IP4S: return list_json(o, f, (size_t)o->max);
+    case OPT_NAMES:
+    case OPT_ADDRS:
+    case OPT_NETS: return list_json(o, f, *n);
+    }
+    return NULL;
+}
+
+static json_t *group_json(const struct config_section *s, const void *base)
+{
+    json_t *group = json_object();
+    for (const struct config_option *o = config_options; o->name; o++) {
+        if (!strcmp(o->section, s->name))
+            json_object_set_new(group, o->name, config_option_json(o, base));
+    }
+    return group;
+}
+
+static json_t *config_tree(const struct config *c)
+{
+    json_t *tree = json_object();
+    for (const struct config_section *s = config_sections; s->name; s++) {
+        json_t *part;
+        if (s->list) {
+            const size_t *n = (const size_t *)(const void *)((const char *)c + s->count_at);
+            part = json_array();
+            for (size_t i = 0; i < *n; i++)
+                json_array_append_new(part, group_json(s, (const char *)c + s->at + i * s->size));
+        } else if (!strcmp(s->name, "vpn") && !c->vpn_on) {
+            part = json_null();
+        } else {
+            part = group_json(s, c);
+        }
+        json_object_set_new(tree, s->name, part);
+    }
+    return tree;
+}
+
+static void print_text(FILE *out, const char *s)
+{
+    fputc('"', out);
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\')
+            fputc('\\', out);
+        fputc(*s, out);
+    }
+    fputc('"', out);
+}
+
+static void print_value(FILE *out, const json_t *v)
+{
+    size_t i;
+    json_t *e;
+    switch (json_typeof(v)) {
+    case JSON_INTEGER: fprintf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(v)); break;
+    case JSON_TRUE: fputs("true", out); break;
+    case JSON_FALSE: fputs("false", out); break;
+    case JSON_STRING: print_text(out, json_string_value(v)); break;
+    case JSON_ARRAY:
+        fputs("[ ", out);
+        json_array_foreach(v, i, e)
+        {
+            fputs(i ? ", " : "", out);
+            print_value(out, e);
+        }
+        fputs(" ]", out);
+        break;
+    case JSON_NULL:
+    case JSON_REAL:
+    case JSON_OBJECT: break; /* not made for options */
+    }
+}
+
+static void print_group(FILE *out, const char *indent, json_t *group)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach(group, key, v)
+    {
+        fprintf(out, json_is_null(v) ? "%s# %s is not set" : "%s%s = ", indent, key);
+        print_value(out, v);
+        fputs(json_is_null(v) ? "\n" : ";\n", out);
+    }
+}
+
+static void print_tree(FILE *out, json_t *tree)
+{
+    const char *key;
+    json_t *part, *item;
+    size_t i;
+    json_object_foreach(tree, key, part)
+    {
+        if (json_is_object(part)) {
+            fprintf(out, "%s: {\n", key);
+            print_group(out, "  ", part);
+            fputs("};\n", out);
+        } else if (json_is_array(part)) {
+            fprintf(out, "%s: (", key);
+            json_array_foreach(part, i, item)
+            {
+                fputs(i ? ",\n  {\n" : "\n  {\n", out);
+                print_group(out, "    ", item);
+                fputs("  }", out);
+            }
+            fputs("\n);\n", out);
+        }
+    }
+}
+
+char *config_print(const struct config *c)
+{
+    char *text = NULL;
+    size_t len;
+    json_t *tree = config_tree(c);
+    FILE *out = tree ? open_memstream(&text, &len) : NULL;
+    if (out) {
+        print_tree(out, tree);
+        if (fclose(out) != 0) {
+            free(text);
+            text = NULL;
+        }
+    }
+    json_decref(tree);
+    return text;
+}
+
+char *config_print_json(const struct config *c)
+{
+    json_t *tree = config_tree(c);
+    char *text = tree ? json_dumps(tree, JSON_INDENT(2)) : NULL;
+    json_decref(tree);
+    return text;
+}
+
+void config_restart_needed(const struct config *a, const struct config *b, char *out, size_t cap)
+{
+    size_t n = 0;
+    if (cap)
+        out[0] = 0;
+    for (const struct config_option *o = config_options; o->name; o++) {
+        bool vpn = !strcmp(o->section, "vpn");
+        if (!(o->flags & OPT_RESTART))
+            continue;
+        json_t *x = vpn && !a->vpn_on ? json_null() : config_option_json(o, a);
+        json_t *y = vpn && !b->vpn_on ? json_null() : config_option_json(o, b);
+        if (!json_equal(x, y) && n < cap)
+            n += (size_t)snprintf(out + n, cap - n, "%s%s.%s", n ? ", " : "", o->section, o->name);
+        json_decref(x);
+        json_decref(y);
+    }
+}

@@ -1,0 +1,194 @@
+/* Rules between options: what is wrong although every value by itself is right. */
+#include "server/config_options.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where section.key (or its i-th element) was written, for the message; NULL when it was not. */
+static const struct config_setting_t *written(struct config_loader *l, const char *section, const char *key, size_t i)
+{
+    const struct config_setting_t *s = config_setting_get_member(config_root_setting(&l->lc), section);
+    s = s ? config_setting_get_member(s, key) : NULL;
+    const struct config_setting_t *e = s ? config_setting_get_elem(s, (unsigned)i) : NULL;
+    return e ? e : s;
+}
+
+/* The i-th item of a list of groups, or its key when that was written. */
+static const struct config_setting_t *item(struct config_loader *l, const char *section, size_t i, const char *key)
+{
+    const struct config_setting_t *s = config_setting_get_member(config_root_setting(&l->lc), section);
+    s = s ? config_setting_get_elem(s, (unsigned)i) : NULL;
+    const struct config_setting_t *k = s ? config_setting_get_member(s, key) : NULL;
+    return k ? k : s;
+}
+
+static void check_listen(struct config_loader *l)
+{
+    const struct config *c = l->c;
+    for (size_t i = 0; i < c->listen.n_address; i++) {
+        for (size_t j = 0; j < i; j++) {
+            const struct config_addr *a = &c->listen.address[i], *b = &c->listen.address[j];
+            if (a->len == b->len && !memcmp(&a->u, &b->u, a->len))
+                config_fail(l, written(l, "listen", "address", i), "config-duplicate", "write each address once",
+                            "listen.address has %s twice", a->text);
+        }
+    }
+}
+
+static void name_certs(struct config_loader *l)
+{
+    for (size_t i = 0; i < l->c->n_certs; i++) {
+        struct config_cert *cert = &l->c->certs[i];
+        if (!cert->name && asprintf(&cert->name, "certificate %zu", i + 1) < 0) {
+            cert->name = NULL;
+            l->nomem = true;
+            return;
+        }
+    }
+}
+
+/* `for` number k of certificate i: has an earlier one the same? Returns that certificate's number, or n_certs. */
+static size_t earlier_for(const struct config *c, size_t i, size_t k)
+{
+    for (size_t j = 0; j <= i; j++) {
+        for (size_t m = 0; m < (j == i ? k : c->certs[j].n_for); m++) {
+            if (!strcmp(c->certs[j].for_[m], c->certs[i].for_[k]))
+                return j;
+        }
+    }
+    return c->n_certs;
+}
+
+static void check_certs(struct config_loader *l)
+{
+    const struct config *c = l->c;
+    const struct config_setting_t *list = config_setting_get_member(config_root_setting(&l->lc), "certificates");
+    if (!c->n_certs && (!list || config_setting_is_list(list)))
+        config_fail(l, list, "config-no-certificate",
+                    "add certificates: ( { chain = \"...\"; key = \"...\"; } ); 'gatehouse cert new' makes one",
+                    "there is no certificate");
+    for (size_t i = 0; i < c->n_certs && !l->nomem; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (!strcmp(c->certs[i].name, c->certs[j].name))
+                config_fail(l, item(l, "certificates", i, "name"), "config-duplicate",
+                            "give each certificate its own name", "two certificates are named \"%s\"",
+                            c->certs[i].name);
+        }
+        for (size_t k = 0; k < c->certs[i].n_for; k++) {
+            size_t j = earlier_for(c, i, k);
+            if (j < c->n_certs)
+                config_fail(l, item(l, "certificates", i, "for"), "config-duplicate",
+                            "each name belongs to one certificate; take it out of one of the two lists",
+                            "certificate \"%s\" is for \"%s\", and so is \"%s\"", c->certs[i].name, c->certs[i].for_[k],
+                            c->certs[j].name);
+        }
+    }
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    return a && b ? !strcmp(a, b) : a == b;
+}
+
+static void check_site(struct config_loader *l, size_t i)
+{
+    const struct config_web *w = &l->c->web[i];
+    if (w->upstream.len && w->root)
+        config_fail(l, item(l, "web", i, "root"), "config-conflict",
+                    "upstream relays to a web server, root is the built-in site: keep one of the two",
+                    "a web site has upstream and root");
+    if (!w->upstream.len && w->upstream_h2.len)
+        config_fail(l, item(l, "web", i, "upstream-h2"), "config-conflict",
+                    "add upstream, for clients that do not speak HTTP/2",
+                    "a web site has upstream-h2 without upstream");
+    if (!w->upstream.len && !w->upstream_h2.len && w->proxy_protocol != PROXY_OFF)
+        config_fail(l, item(l, "web", i, "proxy-protocol"), "config-conflict",
+                    "the built-in site needs no PROXY header: add upstream, or remove proxy-protocol",
+                    "a web site has proxy-protocol without upstream");
+    for (size_t j = 0; j < i; j++) {
+        if (!same_name(w->name, l->c->web[j].name))
+            continue;
+        config_fail(l, item(l, "web", i, "name"), "config-duplicate",
+                    w->name ? "keep one of them" : "one may be without name: it gets what has no site of its own",
+                    w->name ? "two web sites are named \"%s\"" : "two web sites have no name%s",
+                    w->name ? w->name : "");
+        return;
+    }
+}
+
+static void check_web(struct config_loader *l)
+{
+    struct config *c = l->c;
+    bool rest = false;
+    for (size_t i = 0; i < c->n_web; i++) {
+        check_site(l, i);
+        rest = rest || !c->web[i].name;
+    }
+    if (rest)
+        return;
+    if (c->n_web == CONFIG_WEB_MAX) {
+        config_fail(l, item(l, "web", c->n_web - 1, "name"), "config-out-of-range",
+                    "leave room for the site without name that gets the rest", "there are %d web sites with names",
+                    CONFIG_WEB_MAX);
+        return;
+    }
+    struct config_web *w = &c->web[c->n_web++];
+    w->proxy_protocol = PROXY_OFF;
+    w->file = strdup(l->path);
+    l->nomem = l->nomem || !w->file;
+}
+
+static void check_network(struct config_loader *l, size_t i)
+{
+    const struct config_net4 *n = &l->c->vpn.network[i];
+    const struct config_setting_t *s = written(l, "vpn", "network", i);
+    const char *text = s && s->type == CONFIG_TYPE_STRING ? config_setting_get_string(s) : "?";
+    uint32_t mask = config_net4_mask(n->prefix), first = n->base >> 24;
+    char remedy[96], ip[INET_ADDRSTRLEN];
+    struct in_addr in = config_ip4(n->base & mask);
+
+    if (n->base & ~mask) {
+        snprintf(remedy, sizeof remedy, "write \"%s/%u\"", inet_ntop(AF_INET, &in, ip, sizeof ip), n->prefix);
+        config_fail(l, s, "config-bad-value", remedy, "vpn.network \"%s\" has bits set behind its prefix", text);
+    } else if (n->prefix > 30) {
+        config_fail(l, s, "config-out-of-range", "at least /30: one address is the server's, one a client's",
+                    "vpn.network \"%s\" is too small", text);
+    } else if (first == 0 || first == 127 || first >= 224) {
+        config_fail(l, s, "config-bad-value", "a private network is usual: \"10.77.0.0/16\"",
+                    "vpn.network \"%s\" holds addresses that hosts cannot have", text);
+    }
+    for (size_t j = 0; j < i; j++) {
+        const struct config_net4 *o = &l->c->vpn.network[j];
+        uint32_t both = mask & config_net4_mask(o->prefix);
+        if ((n->base & both) == (o->base & both))
+            config_fail(l, s, "config-conflict", "networks may not overlap: remove or change one",
+                        "vpn.network \"%s\" overlaps with the one %zu before it", text, i - j);
+    }
+}
+
+static void check_vpn(struct config_loader *l)
+{
+    struct config *c = l->c;
+    uint64_t pool = 0;
+    for (size_t i = 0; i < c->vpn.n_network; i++) {
+        check_network(l, i);
+        pool += 1ull << (32 - c->vpn.network[i].prefix);
+    }
+    if (pool > CONFIG_POOL_MAX)
+        config_fail(l, written(l, "vpn", "network", 0), "config-out-of-range",
+                    "at most 1048576 in all: one /12, or several smaller ones", "vpn.network has %llu addresses",
+                    (unsigned long long)pool);
+    const struct config_setting_t *users = written(l, "vpn", "users", 0);
+    c->vpn.users_line = users ? (int)config_setting_source_line(users) : 0;
+}
+
+void config_rules_check(struct config_loader *l)
+{
+    name_certs(l);
+    check_listen(l);
+    check_certs(l);
+    check_web(l);
+    if (l->c->vpn_on)
+        check_vpn(l);
+}
