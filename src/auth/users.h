@@ -10,7 +10,8 @@
  *   dave  nt:...                expires=2026-12-31
  *
  * NAME and a plain secret may be in double quotes with \" and \\ ; names are compared without regard to ASCII case, as
- * Windows does. expires= is the first day (UTC) on which the user no longer gets in. nt: is the NT hash (MD4 of the UTF-16LE password): enough for MS-CHAPv2 and PAP. plain: is needed for CHAP-MD5.
+ * Windows does. nt: is the NT hash (MD4 of the UTF-16LE password): enough for MS-CHAPv2 and PAP. plain: is needed for CHAP-MD5.
+ * expires= is the first day (UTC) on which the user no longer gets in.
  */
 #ifndef GH_AUTH_USERS_H
 #define GH_AUTH_USERS_H
