@@ -28,6 +28,7 @@ bool log_wants(enum log_level level)
 struct out {
     char *p, *end;
     bool json;
+    bool any; /* a field was written */
 };
 
 static void put_char(struct out *o, char c)
@@ -99,19 +100,29 @@ static bool plain_word(const char *s, size_t n)
     return n > 0;
 }
 
-static void put_key(struct out *o, const char *key)
+/* Starts a field and returns where, for end_field(). */
+static char *put_key(struct out *o, const char *key)
 {
+    char *start = o->p;
+    if (o->any)
+        put_char(o, o->json ? ',' : ' ');
     if (o->json) {
-        if (o->p[-1] != '{')
-            put_char(o, ',');
         put_quoted(o, key, strlen(key));
         put_char(o, ':');
     } else {
-        if (o->p[-1] != '>' && o->p[-1] != ' ')
-            put_char(o, ' ');
         put_text(o, key);
         put_char(o, '=');
     }
+    return start;
+}
+
+/* A field that did not fit is left out whole: a long text from a peer costs neither the syntax nor the other fields. */
+static void end_field(struct out *o, char *start)
+{
+    if (o->p == o->end)
+        o->p = start;
+    else
+        o->any = true;
 }
 
 /* A word of ours may stand bare in logfmt; text from a peer is always quoted. */
@@ -121,18 +132,20 @@ static void put_pair(struct out *o, const char *key, const char *s, size_t n, bo
         n = strlen(s);
     if (!n)
         return;
-    put_key(o, key);
+    char *start = put_key(o, key);
     if (!o->json && ours && plain_word(s, n))
         for (size_t i = 0; i < n; i++)
             put_char(o, s[i]);
     else
         put_quoted(o, s, n);
+    end_field(o, start);
 }
 
 static void put_number(struct out *o, const char *key, int64_t v)
 {
-    put_key(o, key);
+    char *start = put_key(o, key);
     put_fmt(o, "%lld", (long long)v);
+    end_field(o, start);
 }
 
 static void put_time(struct out *o)
@@ -143,15 +156,16 @@ static void put_time(struct out *o)
     clock_gettime(CLOCK_REALTIME, &ts);
     gmtime_r(&ts.tv_sec, &tm);
     strftime(buf, sizeof buf, "%Y-%m-%dT%H:%M:%S", &tm);
-    put_key(o, "time");
+    char *start = put_key(o, "time");
     put_fmt(o, o->json ? "\"%s.%03uZ\"" : "%s.%03uZ", buf, (unsigned)(ts.tv_nsec / 1000000));
+    end_field(o, start);
 }
 
 size_t log_format_line(char *out, size_t cap, enum log_format format, enum log_level level, const struct log_ctx *ctx,
                        const char *event, const char *msg, const struct log_kv *kv, size_t n)
 {
-    /* Two bytes stay free so that a line cut short still ends as its format wants. */
-    struct out o = { out, out + cap - 3, format == LOG_FMT_JSON };
+    /* Room for the last brace and the NUL stays free. */
+    struct out o = { out, out + cap - 2, format == LOG_FMT_JSON, false };
     put_char(&o, '<');
     put_char(&o, level_prio[level]);
     put_char(&o, '>');
@@ -175,16 +189,8 @@ size_t log_format_line(char *out, size_t cap, enum log_format format, enum log_l
             put_number(&o, kv[i].key, kv[i].num);
     }
     put_pair(&o, "msg", msg, SIZE_MAX, false);
-    if (o.json) {
-        if (o.p == o.end) {
-            /* Cut in the middle of something: a short line that is valid beats a long one that is not. */
-            const char *fallback = "{\"level\":\"warn\",\"event\":\"log-line-too-long\"}";
-            o.p = out + 3;
-            put_text(&o, fallback);
-        } else {
-            *o.p++ = '}';
-        }
-    }
+    if (o.json)
+        *o.p++ = '}';
     *o.p = 0;
     return (size_t)(o.p - out);
 }

@@ -48,7 +48,10 @@ bool log_wants(enum log_level level);
 void log_write(enum log_level level, const struct log_ctx *ctx, const char *event, const char *msg,
                const struct log_kv *kv, size_t n);
 
-/* Formats without writing; returns the length written to out, cut to cap - 1, NUL-terminated. For tests. */
+/*
+ * Formats without writing; returns the length written to out, at most cap - 1, NUL-terminated. A field that does not
+ * fit is left out whole, so the line stays well-formed. cap: at least 8. For tests.
+ */
 size_t log_format_line(char *out, size_t cap, enum log_format format, enum log_level level, const struct log_ctx *ctx,
                        const char *event, const char *msg, const struct log_kv *kv, size_t n);
 

@@ -29,6 +29,15 @@ static inline size_t rd_left(const struct rd *r)
     return (size_t)(r->end - r->p);
 }
 
+/* Steps over n bytes that are there. An empty reader may be NULL, to which not even 0 may be added. */
+static inline const uint8_t *rd_step(struct rd *r, size_t n)
+{
+    const uint8_t *at = r->p;
+    if (n)
+        r->p += n;
+    return at;
+}
+
 /* True when all was consumed. */
 MUST_USE static inline bool rd_end(const struct rd *r)
 {
@@ -66,8 +75,7 @@ MUST_USE static inline bool rd_bytes(struct rd *r, size_t n, const uint8_t **out
 {
     if (rd_left(r) < n)
         return false;
-    *out = r->p;
-    r->p += n;
+    *out = rd_step(r, n);
     return true;
 }
 
@@ -77,8 +85,7 @@ MUST_USE static inline bool rd_copy(struct rd *r, void *dst, size_t n)
     if (rd_left(r) < n)
         return false;
     if (n)
-        memcpy(dst, r->p, n);
-    r->p += n;
+        memcpy(dst, rd_step(r, n), n);
     return true;
 }
 
@@ -87,8 +94,8 @@ MUST_USE static inline bool rd_sub(struct rd *r, size_t n, struct rd *sub)
 {
     if (rd_left(r) < n)
         return false;
-    *sub = (struct rd){ r->p, r->p + n };
-    r->p += n;
+    const uint8_t *at = rd_step(r, n);
+    *sub = (struct rd){ at, r->p };
     return true;
 }
 
@@ -96,7 +103,7 @@ MUST_USE static inline bool rd_skip(struct rd *r, size_t n)
 {
     if (rd_left(r) < n)
         return false;
-    r->p += n;
+    rd_step(r, n);
     return true;
 }
 

@@ -44,7 +44,8 @@ static inline uint8_t *wr_room(struct wr *w, size_t n)
         return NULL;
     }
     uint8_t *at = w->p;
-    w->p += n;
+    if (n) /* an empty writer may be NULL, to which not even 0 may be added */
+        w->p += n;
     return at;
 }
 
