@@ -25,11 +25,11 @@
 
 #include "base/rd.h"
 
-#define HTTP_HEAD_MAX 8192  /* bytes of a head that asks for the SSTP URI, everything before its empty line's end */
-#define HTTP_HEADERS_MAX 64 /* header lines in such a head */
-#define HTTP_METHOD_MAX 32  /* bytes of a method that are kept; longer ones are not SSTP_DUPLEX_POST */
+#define HTTP_HEAD_MAX    8192 /* bytes of a head that may ask for the SSTP URI, with its empty line */
+#define HTTP_HEADERS_MAX 64   /* header lines in such a head */
+#define HTTP_METHOD_MAX  32   /* bytes of a method that are kept; longer ones are not SSTP_DUPLEX_POST */
 
-#define SSTP_URI "/sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}/"
+#define SSTP_URI    "/sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}/"
 #define SSTP_METHOD "SSTP_DUPLEX_POST"
 
 enum http_verdict {
@@ -44,25 +44,25 @@ enum http_verdict {
 struct http_head {
     /* results */
     enum http_verdict verdict;
-    size_t head_len;  /* HTTP_SSTP, HTTP_PROBE: bytes of the head with its empty line; what follows is the body */
-    int status;       /* HTTP_BAD: 400 (syntax), 404 (no trailing slash), 431 (too large), 505 (version) */
-    const char *why;  /* HTTP_BAD: static text for the log */
+    size_t head_len; /* HTTP_SSTP, HTTP_PROBE: bytes of the head with its empty line; what follows is the body */
+    int status;      /* HTTP_BAD: 400 (syntax), 404 (no trailing slash), 431 (too large), 505 (version) */
+    const char *why; /* HTTP_BAD: static text for the log */
     char method[HTTP_METHOD_MAX + 1]; /* as sent, cut */
-    char host[256];   /* Host, the last one, cut, may be empty; not trusted, for the log */
-    char corr[48];    /* SSTPCORRELATIONID as sent, cut; for the log */
-    bool has_length;  /* a Content-Length of 2^64-1 was there (a formality, never required) */
+    char host[256];                   /* Host, the last one, cut, may be empty; not trusted, for the log */
+    char corr[48];                    /* SSTPCORRELATIONID as sent, cut; for the log */
+    bool has_length;                  /* a Content-Length of 2^64-1 was there (a formality, never required) */
     /* parser state: private */
     struct {
-        uint8_t step;       /* where in the request */
-        uint8_t segment;    /* what the current path segment is so far */
-        bool inside;        /* the path before this segment is the URI, else it is "/" */
-        bool slash;         /* the path ended in a slash */
-        uint8_t hi;         /* first digit of a percent-encoded byte */
-        uint16_t matched;   /* bytes of the URI's segment seen */
-        uint16_t lines;     /* header lines seen */
-        size_t method_len;  /* bytes, not cut */
-        size_t pos;         /* bytes looked at so far */
-        size_t line_start;  /* of the version or header line being read */
+        uint8_t step;      /* where in the request */
+        uint8_t segment;   /* what the current path segment is so far */
+        bool inside;       /* the path before this segment is the URI, else it is "/" */
+        bool slash;        /* the path ended in a slash */
+        uint8_t hi;        /* first digit of a percent-encoded byte */
+        uint16_t matched;  /* bytes of the URI's segment seen */
+        uint16_t lines;    /* header lines seen */
+        size_t method_len; /* bytes, not cut */
+        size_t pos;        /* bytes looked at so far */
+        size_t line_start; /* of the version or header line being read */
     } s;
 };
 

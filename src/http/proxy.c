@@ -6,12 +6,12 @@
 
 static const uint8_t v2_signature[12] = { 0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a };
 
-#define V2_LOCAL 0x20 /* version 2, command LOCAL */
-#define V2_PROXY 0x21 /* version 2, command PROXY */
-#define V2_UNSPEC 0x00
-#define V2_TCP4 0x11
-#define V2_TCP6 0x21
-#define V2_LAST_FAMILY 3   /* AF_UNIX */
+#define V2_LOCAL         0x20 /* version 2, command LOCAL */
+#define V2_PROXY         0x21 /* version 2, command PROXY */
+#define V2_UNSPEC        0x00
+#define V2_TCP4          0x11
+#define V2_TCP6          0x21
+#define V2_LAST_FAMILY   3 /* AF_UNIX */
 #define V2_LAST_PROTOCOL 2 /* DGRAM */
 
 static size_t addr_len(uint8_t family)

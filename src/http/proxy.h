@@ -17,7 +17,7 @@
 enum proxy_version { PROXY_OFF, PROXY_V1, PROXY_V2 };
 
 struct proxy_addr {
-    uint8_t family;        /* 4, 6, or 0: UNKNOWN / LOCAL / UNSPEC, addresses not set */
+    uint8_t family;           /* 4, 6, or 0: UNKNOWN / LOCAL / UNSPEC, addresses not set */
     uint8_t src[16], dst[16]; /* network order; IPv4 in the first 4 bytes */
     uint16_t src_port, dst_port;
 };

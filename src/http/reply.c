@@ -5,7 +5,7 @@
 
 #include "base/wr.h"
 
-#define DATE_LEN 29                    /* IMF-fixdate */
+#define DATE_LEN   29                    /* IMF-fixdate */
 #define DATE_MAX_S INT64_C(253402300799) /* the last second of year 9999: its year has four digits */
 
 static const struct {
@@ -45,8 +45,9 @@ static void put_date(struct wr *w, int64_t unix_s)
 {
     /* 1 January 1970 was a Thursday. */
     static const char week[][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
-    static const char month[][4] = { "Mar", "Apr", "May", "Jun", "Jul", "Aug",
-                                     "Sep", "Oct", "Nov", "Dec", "Jan", "Feb" };
+    static const char month[][4] = {
+        "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"
+    };
     int64_t t = unix_s < 0 ? 0 : unix_s > DATE_MAX_S ? DATE_MAX_S : unix_s;
     unsigned s = (unsigned)(t % 86400), days = (unsigned)(t / 86400);
 

@@ -322,7 +322,7 @@ static void model_fire(struct timer_entry *e, uint64_t now)
     case 0: model_set(t, now + 1 + rnd(500)); break;
     case 1: model_set(model[other], TIME_NEVER); break;
     case 2: model_set(model[other], now + 1 + rnd(500)); break;
-    case 3: model_renew(other); break; /* frees itself, or one that may be due now */
+    case 3: model_renew(other); break;                     /* frees itself, or one that may be due now */
     case 4: model_set(model[other], now - rnd(20)); break; /* due at once */
     default: break;
     }
@@ -417,9 +417,9 @@ static void test_log_logfmt(void **state)
 {
     (void)state;
     struct log_ctx ctx = { .conn = 17, .peer = "198.51.100.7:50112", .user = "al\"ice" };
-    const struct log_kv kv[] = { LOG_S("ip", "10.77.0.5"), LOG_S("to", "a>"),   LOG_S("empty", ""),
-                                 LOG_S("none", (char *)NULL), LOG_N("n", -5),
-                                 LOG_B("raw", "x y\n\x01\xff\xc3\xa4=", 9) };
+    const struct log_kv kv[] = { LOG_S("ip", "10.77.0.5"), LOG_S("to", "a>"),
+                                 LOG_S("empty", ""),       LOG_S("none", (char *)NULL),
+                                 LOG_N("n", -5),           LOG_B("raw", "x y\n\x01\xff\xc3\xa4=", 9) };
     char out[512];
     log_setup(LOG_LV_NOTICE, LOG_FMT_LOGFMT, false);
     size_t n = log_format_line(out, sizeof out, LOG_FMT_LOGFMT, LOG_LV_NOTICE, &ctx, "call-up", "call is up", kv, 6);
@@ -668,7 +668,8 @@ static void test_des7(void **state)
     assert_non_null(root);
     size_t i, checked = 0;
     /* ChallengeResponse, RFC 2759 8.5: three keys of 7 bytes from the hash and 5 zero bytes (9.2 and others). */
-    json_array_foreach(json_object_get(root, "auth"), i, v) {
+    json_array_foreach(json_object_get(root, "auth"), i, v)
+    {
         uint8_t keys[21] = { 0 }, challenge[8], want[24], out[24];
         hex(text_of(v, "nt_hash"), keys, 16);
         hex(text_of(v, "challenge8"), challenge, 8);
@@ -723,16 +724,26 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_err_names),     cmocka_unit_test(test_rd_values),
-        cmocka_unit_test(test_rd_property),   cmocka_unit_test(test_wr_values),
-        cmocka_unit_test(test_wr_overflow_sticks), cmocka_unit_test(test_wr_lengths),
-        cmocka_unit_test(test_evq_order),     cmocka_unit_test(test_evq_overflow),
-        cmocka_unit_test(test_pkt_batch),     cmocka_unit_test(test_timerq_model),
-        cmocka_unit_test(test_ct),            cmocka_unit_test(test_hex),
-        cmocka_unit_test(test_log_logfmt),    cmocka_unit_test(test_log_json),
-        cmocka_unit_test(test_log_long_lines), cmocka_unit_test(test_log_allowed),
-        cmocka_unit_test(test_hash),          cmocka_unit_test(test_digest),
-        cmocka_unit_test(test_hmac),          cmocka_unit_test(test_des7),
+        cmocka_unit_test(test_err_names),
+        cmocka_unit_test(test_rd_values),
+        cmocka_unit_test(test_rd_property),
+        cmocka_unit_test(test_wr_values),
+        cmocka_unit_test(test_wr_overflow_sticks),
+        cmocka_unit_test(test_wr_lengths),
+        cmocka_unit_test(test_evq_order),
+        cmocka_unit_test(test_evq_overflow),
+        cmocka_unit_test(test_pkt_batch),
+        cmocka_unit_test(test_timerq_model),
+        cmocka_unit_test(test_ct),
+        cmocka_unit_test(test_hex),
+        cmocka_unit_test(test_log_logfmt),
+        cmocka_unit_test(test_log_json),
+        cmocka_unit_test(test_log_long_lines),
+        cmocka_unit_test(test_log_allowed),
+        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_hmac),
+        cmocka_unit_test(test_des7),
         cmocka_unit_test(test_digest_states),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

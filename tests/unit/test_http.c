@@ -344,9 +344,17 @@ static void test_head_size(void **state)
     static const struct {
         const char *start, *repeat;
     } endless[] = {
-        { "", "\r\n" },         { "", "A" },       { "GET ", " " },           { "GET /", "./" },
-        { "GET ", "/" },        { "GET ", "a" },   { "GET http://", "host" }, { "GET " SSTP_URI "?", "x" },
-        { "GET " SSTP_URI " ", " " }, { CALL "A: ", "b" }, { "GET ", SSTP_URI ".." },
+        { "", "\r\n" },
+        { "", "A" },
+        { "GET ", " " },
+        { "GET /", "./" },
+        { "GET ", "/" },
+        { "GET ", "a" },
+        { "GET http://", "host" },
+        { "GET " SSTP_URI "?", "x" },
+        { "GET " SSTP_URI " ", " " },
+        { CALL "A: ", "b" },
+        { "GET ", SSTP_URI ".." },
     };
     char buf[HTTP_HEAD_MAX + 100];
     for (size_t i = 0; i < sizeof endless / sizeof endless[0]; i++) {
@@ -390,7 +398,7 @@ static void test_random_heads(void **state)
         const char *from = spellings[rnd(sizeof spellings / sizeof spellings[0])].text;
         size_t len = (size_t)snprintf(text, sizeof text, "%sHost: a\r\nContent-Length: 1\r\n\r\n", from);
         for (uint32_t k = rnd(4); k > 0; k--)
-            text[rnd((uint32_t)len)] = (char)(rnd(2) ? rnd(256) : (uint32_t)"/.%2e \r\n\t:"[rnd(10)]);
+            text[rnd((uint32_t)len)] = (char)(rnd(2) ? rnd(256) : (uint32_t) "/.%2e \r\n\t:"[rnd(10)]);
         struct http_head whole = one_shot(text, len), h;
         http_head_init(&h);
         for (size_t n = rnd(20); n < len; n += 1 + rnd(40))
@@ -528,13 +536,28 @@ static void test_proxy_v1_bad(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "GET / HTTP/1.1\r\n", "proxy TCP4", "PROXYX", "PROXY\r\n", "PROXY \r\n", "PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n",
-        "PROXY TCP4\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n",
-        "PROXY TCP4 1.2.3.4 1.2.3.4 1 \r\n", "PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4 1.2.3 1.2.3.4 1 2\r\n",
-        "PROXY TCP4 01.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP4 1.2.3.256 1.2.3.4 1 2\r\n", "PROXY TCP4 ::1 ::1 1 2\r\n",
-        "PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n", "PROXY TCP6 ::1 :::1 1 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 65536 2\r\n",
-        "PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 -1 2\r\n",
-        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2x\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n\r\n",
+        "GET / HTTP/1.1\r\n",
+        "proxy TCP4",
+        "PROXYX",
+        "PROXY\r\n",
+        "PROXY \r\n",
+        "PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n",
+        "PROXY TCP4\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1 \r\n",
+        "PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n",
+        "PROXY TCP4 1.2.3 1.2.3.4 1 2\r\n",
+        "PROXY TCP4 01.2.3.4 1.2.3.4 1 2\r\n",
+        "PROXY TCP4 1.2.3.256 1.2.3.4 1 2\r\n",
+        "PROXY TCP4 ::1 ::1 1 2\r\n",
+        "PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n",
+        "PROXY TCP6 ::1 :::1 1 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 65536 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 -1 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2x\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n\r\n",
         "PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\r\n",
         "PROXY TCP4 1.2.3.4 1.2.3.4 100000 2\r\n",
     };
@@ -568,17 +591,25 @@ static void test_proxy_v2(void **state)
     assert_int_equal(a.src_port, 0xdc04);
     assert_int_equal(a.dst_port, 443);
     /* TLVs: CRC32C, then a NOOP whose own length lies; they are skipped unread. */
-    const char tlv[] = V2 "\x21\x11\0\x16\x0a\0\0\x01\x0a\0\0\x02\xdc\x04\x01\xbb\x03\0\x04" "abcd\x04\xff\xff";
+    const char tlv[] = V2 "\x21\x11\0\x16\x0a\0\0\x01\x0a\0\0\x02\xdc\x04\x01\xbb\x03\0\x04"
+                          "abcd\x04\xff\xff";
     a = decode_good(tlv, sizeof tlv - 1);
     assert_int_equal(a.family, 4);
-    const char tcp6[] = V2 "\x21\x21\0\x24" "0123456789abcdefFEDCBA9876543210" "\0\x01\0\x02";
+    const char tcp6[] = V2 "\x21\x21\0\x24"
+                           "0123456789abcdefFEDCBA9876543210"
+                           "\0\x01\0\x02";
     a = decode_good(tcp6, sizeof tcp6 - 1);
     assert_int_equal(a.family, 6);
     assert_memory_equal(a.src, "0123456789abcdef", 16);
     assert_memory_equal(a.dst, "FEDCBA9876543210", 16);
     /* No addresses: LOCAL (with whatever family), UNSPEC, datagrams, unix sockets. */
-    const char local[] = V2 "\x20\0\0\0", local_any[] = V2 "\x20\xff\0\x03" "abc", unspec[] = V2 "\x21\0\0\x02" "ab";
-    const char udp[] = V2 "\x21\x12\0\x0c" "abcdefghijkl";
+    const char local[] = V2 "\x20\0\0\0",
+               local_any[] = V2 "\x20\xff\0\x03"
+                                "abc",
+               unspec[] = V2 "\x21\0\0\x02"
+                             "ab";
+    const char udp[] = V2 "\x21\x12\0\x0c"
+                          "abcdefghijkl";
     char sun[16 + 216] = V2 "\x21\x31\0\xd8";
     assert_int_equal(decode_good(local, sizeof local - 1).family, 0);
     assert_int_equal(decode_good(local_any, sizeof local_any - 1).family, 0);
@@ -596,7 +627,9 @@ static void test_proxy_v2_bad(void **state)
 {
     (void)state;
     const char short4[] = V2 "\x21\x11\0\x0b\x0a\0\0\x01\x0a\0\0\x02\xdc\x04\x01\xbb";
-    const char short6[] = V2 "\x21\x21\0\x23" "0123456789abcdefFEDCBA9876543210" "\0\x01\0\x02";
+    const char short6[] = V2 "\x21\x21\0\x23"
+                             "0123456789abcdefFEDCBA9876543210"
+                             "\0\x01\0\x02";
     const char family[] = V2 "\x21\x41\0\0", protocol[] = V2 "\x21\x13\0\0";
     decode_bad(short4, sizeof short4 - 1);
     decode_bad(short6, sizeof short6 - 1);
@@ -651,7 +684,8 @@ static void test_proxy_random(void **state)
 {
     (void)state;
     static const char v1[] = "PROXY TCP6 2001:db8::1 ::ffff:1.2.3.4 5 443\r\n";
-    static const char v2[] = V2 "\x21\x11\0\x0e\x0a\0\0\x01\x0a\0\0\x02\xdc\x04\x01\xbb" "ab";
+    static const char v2[] = V2 "\x21\x11\0\x0e\x0a\0\0\x01\x0a\0\0\x02\xdc\x04\x01\xbb"
+                                "ab";
     seed = 4;
     for (int i = 0; i < 50000; i++) {
         char buf[64];
@@ -671,15 +705,15 @@ static void test_proxy_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spellings),        cmocka_unit_test(test_nul_bytes),
-        cmocka_unit_test(test_first_bytes),      cmocka_unit_test(test_every_wrong_byte),
-        cmocka_unit_test(test_session_vector),   cmocka_unit_test(test_captured_headers),
-        cmocka_unit_test(test_method_is_cut),    cmocka_unit_test(test_header_count),
-        cmocka_unit_test(test_head_size),        cmocka_unit_test(test_shrunk_buffer),
-        cmocka_unit_test(test_random_heads),     cmocka_unit_test(test_dates),
-        cmocka_unit_test(test_error_reply),      cmocka_unit_test(test_proxy_v1),
-        cmocka_unit_test(test_proxy_v1_bad),     cmocka_unit_test(test_proxy_v2),
-        cmocka_unit_test(test_proxy_v2_bad),     cmocka_unit_test(test_proxy_roundtrip),
+        cmocka_unit_test(test_spellings),      cmocka_unit_test(test_nul_bytes),
+        cmocka_unit_test(test_first_bytes),    cmocka_unit_test(test_every_wrong_byte),
+        cmocka_unit_test(test_session_vector), cmocka_unit_test(test_captured_headers),
+        cmocka_unit_test(test_method_is_cut),  cmocka_unit_test(test_header_count),
+        cmocka_unit_test(test_head_size),      cmocka_unit_test(test_shrunk_buffer),
+        cmocka_unit_test(test_random_heads),   cmocka_unit_test(test_dates),
+        cmocka_unit_test(test_error_reply),    cmocka_unit_test(test_proxy_v1),
+        cmocka_unit_test(test_proxy_v1_bad),   cmocka_unit_test(test_proxy_v2),
+        cmocka_unit_test(test_proxy_v2_bad),   cmocka_unit_test(test_proxy_roundtrip),
         cmocka_unit_test(test_proxy_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
