@@ -1,0 +1,200 @@
+"""Namespaces, processes and their CPU time, for the benchmark. Standard library only."""
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+CLIENT, SERVER, INSIDE = "10.10.1.2", "10.10.1.1", "10.10.2.2"
+INSIDE_NET = "10.10.2.0/24"
+MTU = 1400
+
+
+class Failed(Exception):
+    pass
+
+
+def sh(*cmd, check=True):
+    r = subprocess.run(cmd, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if check and r.returncode:
+        raise Failed(f"{' '.join(cmd)}: {r.stderr.strip() or r.stdout.strip()}")
+    return r.stdout
+
+
+class Proc:
+    """A process of ours in a namespace, its output in a file; ended by its pid."""
+
+    def __init__(self, ns, cmd, log, stdin=subprocess.DEVNULL):
+        self.log_path, self.cmd = log, cmd
+        self.log = open(log, "wb")
+        self.p = subprocess.Popen(["ip", "netns", "exec", ns, *cmd], stdin=stdin, stdout=self.log,
+                                  stderr=subprocess.STDOUT, start_new_session=True)
+        self.pid = self.p.pid
+
+    def text(self):
+        with open(self.log_path, errors="replace") as f:
+            return f.read()
+
+    def wait_for(self, text, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if text in self.text():
+                return
+            if self.p.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise Failed(f"{os.path.basename(self.cmd[0])} did not say '{text}': {self.text()[-800:]}")
+
+    def wait_lines(self, n, seconds):
+        """The output's lines, once there are n."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            lines = self.text().splitlines()
+            if len(lines) >= n:
+                return lines
+            time.sleep(0.02)
+        raise Failed(f"{os.path.basename(self.cmd[0])}: no answer")
+
+    def stop(self):
+        if self.p.poll() is None:
+            self.p.terminate()
+            try:
+                self.p.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.p.pid, signal.SIGKILL)
+                self.p.wait()
+        self.log.close()
+
+
+def family(pid):
+    """The process and all that descend from it."""
+    children = {}
+    for d in os.listdir("/proc"):
+        if d.isdigit():
+            try:
+                with open(f"/proc/{d}/stat") as f:
+                    parent = int(f.read().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                continue
+            children.setdefault(parent, []).append(int(d))
+    found, todo = [], [pid]
+    while todo:
+        p = todo.pop()
+        found.append(p)
+        todo += children.get(p, [])
+    return found
+
+
+def cpu_seconds(pid):
+    """CPU time of a process and its descendants so far: the scheduler's nanoseconds where it keeps them, or clock ticks."""
+    total = 0.0
+    for p in family(pid):
+        try:
+            ns = 0
+            for t in os.listdir(f"/proc/{p}/task"):
+                with open(f"/proc/{p}/task/{t}/schedstat") as f:
+                    ns += int(f.read().split()[0])
+            total += ns / 1e9
+        except OSError:
+            try:
+                with open(f"/proc/{p}/stat") as f:
+                    v = f.read().rsplit(")", 1)[1].split()
+                total += (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
+            except OSError:
+                pass
+    return total
+
+
+def memory_kib(pid):
+    """Pss and private KiB of a process and its descendants, from smaps_rollup."""
+    pss = private = 0
+    for p in family(pid):
+        with open(f"/proc/{p}/smaps_rollup") as f:
+            for line in f:
+                k, v = line.split()[:2] if ":" in line.split()[0] else ("", 0)
+                if k == "Pss:":
+                    pss += int(v)
+                elif k in ("Private_Clean:", "Private_Dirty:"):
+                    private += int(v)
+    return pss, private
+
+
+class Lab:
+    """client -- server -- inside, three namespaces of its own; everything ends with close()."""
+
+    def __init__(self, name, work):
+        self.name, self.work = name, os.path.join(work, name)
+        os.makedirs(self.work, exist_ok=True)
+        self.procs, self.count = [], 0
+        base = f"ghb{os.getpid()}-{name}"
+        self.c, self.s, self.i = (f"{base}-{end}" for end in ("c", "s", "i"))
+        try:
+            self.make()
+        except Failed:
+            self.close()
+            raise
+
+    def make(self):
+        for ns in (self.c, self.s, self.i):
+            sh("ip", "netns", "add", ns)
+            sh("ip", "-n", ns, "link", "set", "lo", "up")
+        for a, da, aa, b, db, ab in ((self.c, "eth0", CLIENT, self.s, "eth0", SERVER),
+                                     (self.s, "eth1", "10.10.2.1", self.i, "eth0", INSIDE)):
+            sh("ip", "-n", a, "link", "add", da, "type", "veth", "peer", "name", db, "netns", b)
+            for ns, dev, addr in ((a, da, aa), (b, db, ab)):
+                sh("ip", "-n", ns, "addr", "add", f"{addr}/24", "dev", dev)
+                sh("ip", "-n", ns, "link", "set", dev, "up")
+        sh("ip", "-n", self.i, "route", "add", "default", "via", "10.10.2.1")
+        self.run(self.s, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+
+    def run(self, ns, *cmd, check=True):
+        return sh("ip", "netns", "exec", ns, *cmd, check=check)
+
+    def start(self, ns, *cmd, stdin=subprocess.DEVNULL):
+        self.count += 1
+        log = os.path.join(self.work, f"{self.count}-{os.path.basename(cmd[0])}.log")
+        p = Proc(ns, list(cmd), log, stdin)
+        self.procs.append(p)
+        return p
+
+    def close(self):
+        for p in reversed(self.procs):
+            p.stop()
+        for ns in (self.c, self.s, self.i):
+            sh("ip", "netns", "del", ns, check=False)
+
+
+def certificates(d):
+    """A CA, and P-256 certificates of a server and a client signed by it."""
+    os.makedirs(d, exist_ok=True)
+
+    def path(f):
+        return os.path.join(d, f)
+
+    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    sh("openssl", "req", "-x509", *ec, "-keyout", path("ca.key"), "-out", path("ca.pem"), "-days", "30", "-subj",
+       "/CN=bench CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    for name, usage in (("server", "serverAuth"), ("client", "clientAuth")):
+        sh("openssl", "req", *ec, "-keyout", path(name + ".key"), "-out", path(name + ".csr"), "-subj", f"/CN={name}")
+        with open(path(name + ".ext"), "w") as f:
+            f.write(f"extendedKeyUsage={usage}\nkeyUsage=critical,digitalSignature\n"
+                    f"subjectAltName=DNS:{name},IP:{SERVER}\nbasicConstraints=CA:FALSE\n")
+        sh("openssl", "x509", "-req", "-in", path(name + ".csr"), "-CA", path("ca.pem"), "-CAkey", path("ca.key"),
+           "-CAcreateserial", "-days", "30", "-extfile", path(name + ".ext"), "-out", path(name + ".pem"))
+    return d
+
+
+def have(program):
+    return shutil.which(program) is not None
+
+
+def read_json_line(stream, seconds):
+    """One line of JSON from a pipe, or Failed."""
+    ready, _, _ = select.select([stream], [], [], seconds)
+    line = stream.readline() if ready else b""
+    if not line:
+        raise Failed("no answer from the load client")
+    return json.loads(line)

@@ -1,0 +1,140 @@
+/*
+ * A UDP source and sink that cost little beside what is measured: sendmmsg and recvmmsg, a paced or unlimited rate.
+ *
+ *   bench-udp send ADDR:PORT --size BYTES --rate PPS --ms N    prints {"sent": N, "seconds": S}
+ *   bench-udp recv ADDR:PORT                                   one line {"received": N, "seconds": S} for each run
+ *
+ * A run at the sink begins with the first packet and ends 300 ms after the last one; seconds is first to last packet.
+ * `--rate 0` is as fast as possible. The sink answers nothing.
+ */
+#include "tool.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BATCH = 32, SIZE_MAX_UDP = 2048 };
+
+static uint8_t payload[SIZE_MAX_UDP];
+
+static int socket_udp(void)
+{
+    int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), size = 8 << 20;
+    if (s < 0)
+        tool_die_errno("socket");
+    setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
+    setsockopt(s, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+    return s;
+}
+
+/* Sends up to n packets; those that the device refuses count as sent: they are lost like any other. */
+static void burst(int s, unsigned n, size_t size)
+{
+    struct iovec iov = { payload, size };
+    struct mmsghdr m[BATCH];
+    memset(m, 0, sizeof m);
+    for (unsigned i = 0; i < n; i++)
+        m[i].msg_hdr = (struct msghdr){ .msg_iov = &iov, .msg_iovlen = 1 };
+    for (unsigned done = 0; done < n;) {
+        int r = sendmmsg(s, m + done, n - done, 0);
+        if (r < 0 && errno != ENOBUFS && errno != EAGAIN && errno != ECONNREFUSED)
+            tool_die_errno("sendmmsg");
+        done += r > 0 ? (unsigned)r : 1;
+    }
+}
+
+static void run_send(const char *where, size_t size, double rate, unsigned ms)
+{
+    struct sockaddr_in to = tool_addr(where);
+    int s = socket_udp();
+    if (connect(s, (struct sockaddr *)&to, sizeof to) < 0)
+        tool_die_errno("connect");
+    uint64_t start = tool_now_ns(), end = start + (uint64_t)ms * 1000000u, now = start;
+    uint64_t sent = 0;
+    while (now < end) {
+        double due = rate > 0 ? rate * (double)(now - start) / 1e9 + 1 : (double)sent + BATCH;
+        uint64_t owed = due > (double)sent ? (uint64_t)due - sent : 0;
+        unsigned n = owed > BATCH ? BATCH : (unsigned)owed;
+        /* Half a millisecond of sleep costs nothing and makes bursts no longer than a NIC's interrupt would. */
+        if (rate > 0 && n < BATCH && (double)n < rate / 5000) {
+            nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+        } else if (n) {
+            burst(s, n, size);
+            sent += n;
+        }
+        now = tool_now_ns();
+    }
+    printf("{\"sent\": %llu, \"seconds\": %.6f}\n", (unsigned long long)sent, (double)(now - start) / 1e9);
+}
+
+static void run_recv(const char *where)
+{
+    static uint8_t buf[BATCH][SIZE_MAX_UDP];
+    struct sockaddr_in at = tool_addr(where);
+    int s = socket_udp(), one = 1;
+    setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(s, (struct sockaddr *)&at, sizeof at) < 0)
+        tool_die_errno(where);
+    struct iovec iov[BATCH];
+    struct mmsghdr m[BATCH];
+    memset(m, 0, sizeof m);
+    for (int i = 0; i < BATCH; i++) {
+        iov[i] = (struct iovec){ buf[i], SIZE_MAX_UDP };
+        m[i].msg_hdr = (struct msghdr){ .msg_iov = &iov[i], .msg_iovlen = 1 };
+    }
+    puts("ready");
+    fflush(stdout);
+    uint64_t got = 0, first = 0, last = 0;
+    for (;;) {
+        struct pollfd p = { .fd = s, .events = POLLIN };
+        int r = poll(&p, 1, got ? 300 : -1);
+        if (r == 0) {
+            printf("{\"received\": %llu, \"seconds\": %.6f}\n", (unsigned long long)got, (double)(last - first) / 1e9);
+            fflush(stdout);
+            got = 0;
+            continue;
+        }
+        int n = recvmmsg(s, m, BATCH, MSG_DONTWAIT, NULL);
+        if (n <= 0)
+            continue;
+        last = tool_now_ns();
+        first = got ? first : last;
+        got += (uint64_t)n;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option opts[] = {
+        { "size", required_argument, NULL, 's' },
+        { "rate", required_argument, NULL, 'r' },
+        { "ms", required_argument, NULL, 'm' },
+        { NULL, 0, NULL, 0 },
+    };
+    size_t size = 1372;
+    double rate = 0;
+    unsigned ms = 1000;
+    for (int o; (o = getopt_long(argc, argv, "", opts, NULL)) != -1;) {
+        switch (o) {
+        case 's': size = strtoul(optarg, NULL, 10); break;
+        case 'r': rate = strtod(optarg, NULL); break;
+        case 'm': ms = (unsigned)strtoul(optarg, NULL, 10); break;
+        default: return 2;
+        }
+    }
+    if (argc - optind != 2 || size < 1 || size > SIZE_MAX_UDP) {
+        fprintf(stderr, "usage: bench-udp send ADDR:PORT [--size BYTES] [--rate PPS] [--ms N] | recv ADDR:PORT\n");
+        return 2;
+    }
+    if (strcmp(argv[optind], "send") == 0)
+        run_send(argv[optind + 1], size, rate, ms);
+    else
+        run_recv(argv[optind + 1]);
+    return 0;
+}
