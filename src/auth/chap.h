@@ -1,9 +1,10 @@
 /*
- * CHAP packets (RFC 1994 4) with MD5 values, and their MS-CHAPv2 forms (RFC 2759 4-6): both directions, since the server writes
- * what a client reads.
+ * CHAP packets (RFC 1994 4) with MD5 values, and their MS-CHAPv2 forms (RFC 2759 4-6): both directions, since the
+ * server writes what a client reads.
  *
  * Parsers take the information of a PPP frame, change nothing and borrow: the readers in the results point into the
- * packet. They fail with ERR_PEER only, the packet is then dropped in silence. Encoders append to the writer; wr_ok() tells at the end.
+ * packet. They fail with ERR_PEER only, the packet is then dropped in silence. Encoders append to the writer;
+ * wr_ok() tells at the end.
  */
 #ifndef GH_AUTH_CHAP_H
 #define GH_AUTH_CHAP_H
@@ -36,7 +37,8 @@ struct chap_pkt {
 };
 
 /*
- * value_len: what Value-Size of a Challenge or Response must be (CHAP_..._LEN above), 0: any but 0 (an MD5 Challenge is free in length).
+ * value_len: what Value-Size of a Challenge or Response must be (CHAP_..._LEN above), 0: any but 0 (an MD5
+ * Challenge is free in length).
  * Octets past Length are padding. Codes other than the four are ERR_PEER.
  */
 MUST_USE int chap_parse(struct rd in, size_t value_len, struct chap_pkt *out);
@@ -67,7 +69,7 @@ void chap_mschapv2_response_encode(struct wr *w, uint8_t id, const struct chap_m
 /* Success: "S=" and 40 digits, then " M=text" when there is a text (RFC 2759 5). message may be NULL. */
 void chap_mschapv2_success_encode(struct wr *w, uint8_t id, const char auth_response[MSCHAPV2_AUTH_RESPONSE_LEN],
                                   const char *message);
-/* The first 42 characters of the message, and the text of M=, empty if there is none. The caller compares with ct_equal. */
+/* The first 42 characters of the message, and the text of M=, empty if none. The caller compares with ct_equal. */
 MUST_USE int chap_mschapv2_success_parse(struct rd message, char auth_response[MSCHAPV2_AUTH_RESPONSE_LEN],
                                          struct rd *text);
 

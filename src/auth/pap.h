@@ -1,5 +1,6 @@
 /*
- * PAP packets (RFC 1334 2), both directions. Conventions as in chap.h: parsers borrow and fail with ERR_PEER only, encoders append.
+ * PAP packets (RFC 1334 2), both directions. Conventions as in chap.h: parsers borrow and fail with ERR_PEER
+ * only, encoders append.
  */
 #ifndef GH_AUTH_PAP_H
 #define GH_AUTH_PAP_H

@@ -1,6 +1,6 @@
 /*
- * What the PPP side asks about a login and what whoever verifies it (the users file, RADIUS) answers. Here and not in ppp/,
- * since verifiers know nothing of PPP.
+ * What the PPP side asks about a login and what whoever verifies it (the users file, RADIUS) answers. Here
+ * and not in ppp/, since verifiers know nothing of PPP.
  */
 #ifndef GH_AUTH_REQUEST_H
 #define GH_AUTH_REQUEST_H

@@ -245,14 +245,12 @@ static int text_parse(struct parse *c, struct span text)
 {
     struct span line;
     int r = 0;
-    if (span_take(&text, "\xef\xbb\xbf")) {
-        c->line = 1;
-        return bad(c, "the file begins with a byte order mark: save it as UTF-8 without one");
-    }
     while (r == 0 && users_line_next(&text, &line)) {
         c->line++;
         if (!line_is_clean(line))
             return bad(c, "control character");
+        if (span_take(&line, USERS_BOM)) /* on any line: files are joined, and lines removed */
+            return bad(c, "the line begins with a byte order mark: save the file as UTF-8 without one");
         if (users_line_is_empty(line))
             continue;
         if (c->users->count == c->users->cap)

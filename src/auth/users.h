@@ -10,8 +10,8 @@
  *   dave  nt:...                expires=2026-12-31
  *
  * NAME and a plain secret may be in double quotes with \" and \\ ; names are compared without regard to ASCII case, as
- * Windows does. nt: is the NT hash (MD4 of the UTF-16LE password): enough for MS-CHAPv2 and PAP. plain: is needed for CHAP-MD5.
- * expires= is the first day (UTC) on which the user no longer gets in.
+ * Windows does. nt: is the NT hash (MD4 of the UTF-16LE password): enough for MS-CHAPv2 and PAP. plain: is
+ * needed for CHAP-MD5. expires= is the first day (UTC) on which the user no longer gets in.
  */
 #ifndef GH_AUTH_USERS_H
 #define GH_AUTH_USERS_H
@@ -44,7 +44,8 @@ struct users_error {
     char text[160]; /* what was wrong and what was expected; never a secret */
 };
 
-/* Builds a table from the text of a users file. ERR_USAGE with *err filled; ERR_NOMEM. Duplicate names and addresses are errors. */
+/* Builds a table from the text of a users file. ERR_USAGE with *err filled; ERR_NOMEM. Duplicate names and
+ * addresses are errors. */
 MUST_USE int users_parse(const char *text, size_t len, struct users **out, struct users_error *err);
 void users_free(struct users *u); /* wipes secrets; NULL is fine */
 
@@ -53,7 +54,8 @@ const struct user *users_find(const struct users *u, const char *name, size_t le
 size_t users_count(const struct users *u);
 const struct user *users_at(const struct users *u, size_t i); /* in file order */
 
-/* The text of the second field for a password: nt:HASH, or plain:"..." . ERR_USAGE as users_nt_hash(), and for control characters. */
+/* The text of the second field for a password: nt:HASH, or plain:"..." . ERR_USAGE as users_nt_hash(), and for
+ * control characters. */
 #define USERS_SECRET_MAX (sizeof "plain:\"\"" + 2 * USERS_PASSWORD_MAX)
 MUST_USE int users_secret_text(const char *password, size_t len, bool plain, char out[USERS_SECRET_MAX]);
 
@@ -77,7 +79,9 @@ const char *user_state_name(enum user_state s);                  /* a few lower-
  * users_edit_set replaces the secret of the line of `name` (keeping its options), or appends a new line.
  * secret: the text of the second field, as "nt:..." or plain:"...". ERR_USAGE when the name cannot be written.
  */
-MUST_USE int users_edit_set(const char *text, size_t len, const char *name, const char *secret, char **out, size_t *out_len);
-MUST_USE int users_edit_remove(const char *text, size_t len, const char *name, char **out, size_t *out_len); /* ERR_USAGE: not there */
+MUST_USE int users_edit_set(const char *text, size_t len, const char *name, const char *secret, char **out,
+                            size_t *out_len);
+/* ERR_USAGE: not there. */
+MUST_USE int users_edit_remove(const char *text, size_t len, const char *name, char **out, size_t *out_len);
 
 #endif

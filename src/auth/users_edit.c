@@ -31,7 +31,7 @@ static void name_write(const char *name, char *out)
     size_t len = strlen(name), n = 0;
     while (n < len && (strchr(bare, name[n]) || (name[n] & 0x80)))
         n++;
-    if (n == len)
+    if (n == len && strncmp(name, USERS_BOM, 3) != 0)
         memcpy(out, name, len + 1);
     else
         users_value_quote(name, len, out);

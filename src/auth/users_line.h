@@ -7,6 +7,8 @@
 
 #include "base/err.h"
 
+#define USERS_BOM "\xef\xbb\xbf" /* invisible at the start of a line: refused there outside quotes */
+
 struct span {
     const char *p, *end;
 };

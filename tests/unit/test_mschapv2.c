@@ -52,10 +52,10 @@ static struct bytes bin(const json_t *o, const char *key)
     return unhex(text(o, key));
 }
 
-#define assert_bytes(got, want)                      \
-    do {                                             \
-        struct bytes want_ = (want);                 \
-        assert_memory_equal(got, want_.data, want_.len); \
+#define assert_bytes(got, want)                                                                                        \
+    do {                                                                                                               \
+        struct bytes want_ = (want);                                                                                   \
+        assert_memory_equal(got, want_.data, want_.len);                                                               \
     } while (0)
 
 static void assert_text(struct rd r, const char *want)
@@ -115,8 +115,10 @@ static void test_nt_hash(void **state)
     assert_int_equal(users_nt_hash("MyPw", 4, hash), 0);
     assert_bytes(hash, bin(json_object_get(root, "des_key_expansion"), "nt_hash"));
     json_decref(root);
-    static const char *const not_utf8[] = { "\x80", "a\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                                            "\xf8\x88\x80\x80\x80", "\xff", "\xc3(" };
+    static const char *const not_utf8[] = {
+        "\x80", "a\xc3", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80",
+        "\xff", "\xc3("
+    };
     for (size_t i = 0; i < sizeof not_utf8 / sizeof *not_utf8; i++)
         assert_int_equal(users_nt_hash(not_utf8[i], strlen(not_utf8[i]), hash), ERR_USAGE);
     char big[USERS_PASSWORD_MAX + 1];
@@ -312,9 +314,10 @@ static void test_failure_forms(void **state)
         { "E=691 M=no E=5 R=1 here", "no E=5 R=1 here", 691, 0, false, false },
         { "X=9 E=691 what R=1", "", 691, 0, true, false },
     };
-    static const char *const wrong[] = { "",          "R=1",         "E=",      "E=x",          "E=1234567890", "E=-1",
-                                         "E=691 R=",  "E=691 C=00",  "E=691 V=", "E=691 R=1x",  "M=E=691",
-                                         "E=691 C=zz112233445566778899aabbccddeeff" };
+    static const char *const wrong[] = {
+        "",         "R=1",        "E=",       "E=x",        "E=1234567890", "E=-1",
+        "E=691 R=", "E=691 C=00", "E=691 V=", "E=691 R=1x", "M=E=691",      "E=691 C=zz112233445566778899aabbccddeeff"
+    };
     struct chap_failure f;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         assert_int_equal(chap_mschapv2_failure_parse(str(good[i].message), &f), 0);
@@ -340,7 +343,8 @@ static void test_success_forms(void **state)
     assert_int_equal(chap_mschapv2_success_parse(str("S=" S40 " else"), auth, &msg), 0);
     assert_text(msg, "");
     assert_int_equal(chap_mschapv2_success_parse(str("s=" S40), auth, &msg), ERR_PEER);
-    assert_int_equal(chap_mschapv2_success_parse(str("S=X07A5589115FD0D6209F510FE9C04566932CDA56"), auth, &msg), ERR_PEER);
+    assert_int_equal(chap_mschapv2_success_parse(str("S=X07A5589115FD0D6209F510FE9C04566932CDA56"), auth, &msg),
+                     ERR_PEER);
     uint8_t buf[64];
     struct wr w = wr_make(buf, sizeof buf);
     chap_mschapv2_success_encode(&w, 1, "S=" S40, NULL);
@@ -500,18 +504,12 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_arithmetic),
-        cmocka_unit_test(test_nt_hash),
-        cmocka_unit_test(test_bare_name),
-        cmocka_unit_test(test_packets),
-        cmocka_unit_test(test_failure_vectors),
-        cmocka_unit_test(test_failure_forms),
-        cmocka_unit_test(test_success_forms),
-        cmocka_unit_test(test_chap_codes_and_names),
-        cmocka_unit_test(test_chap_md5),
-        cmocka_unit_test(test_pap),
-        cmocka_unit_test(test_pap_forms),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_arithmetic),      cmocka_unit_test(test_nt_hash),
+        cmocka_unit_test(test_bare_name),       cmocka_unit_test(test_packets),
+        cmocka_unit_test(test_failure_vectors), cmocka_unit_test(test_failure_forms),
+        cmocka_unit_test(test_success_forms),   cmocka_unit_test(test_chap_codes_and_names),
+        cmocka_unit_test(test_chap_md5),        cmocka_unit_test(test_pap),
+        cmocka_unit_test(test_pap_forms),       cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
