@@ -1,6 +1,6 @@
 /*
  * A server-side TLS stream on a non-blocking socket. It does not own the descriptor and never blocks: ERR_AGAIN says that
- * tls_stream_wants() events must come first.
+ * tls_stream_wants() events must come first. The process ignores SIGPIPE.
  *
  * The hashes of the served leaf are those of the certificate that this very connection was shown; for a resumed session they come
  * out of the ticket, where the full handshake put them.

@@ -1,0 +1,216 @@
+/* One TLS connection: see stream.h. */
+#include "tls/stream.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/loop.h"
+#include "tls/internal.h"
+
+/*
+ * Bytes read from the socket at once: three records of the largest size. OpenSSL holds them only while something waits in them, and the
+ * whole of a stranger's connection stays below 64 KiB. The default of one record is kept until the handshake is done.
+ */
+#define READ_BUF (3 * (TLS_RECORD_MAX + 22))
+
+struct tls_stream {
+    SSL *ssl;
+    struct tls_certs *certs;
+    char *sni;
+    const char *error;
+    int wants;
+    int broken;   /* not 0: no more calls into OpenSSL, all ask for this */
+    bool up;      /* the handshake is done */
+    bool dry;     /* the last read found no whole record */
+    bool h2;
+    uint8_t leaf[TLS_LEAF_LEN];
+};
+
+struct tls_stream *tls_stream_new(struct tls_certs *certs, int fd)
+{
+    struct tls_stream *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    s->error = "";
+    s->wants = NET_READ;
+    s->certs = tls_certs_ref(certs);
+    s->ssl = SSL_new(tls_certs_front(certs));
+    if (!s->ssl || SSL_set_fd(s->ssl, fd) != 1 || SSL_set_app_data(s->ssl, s) != 1) {
+        ERR_clear_error();
+        tls_stream_free(s);
+        return NULL;
+    }
+    SSL_set_accept_state(s->ssl);
+    return s;
+}
+
+void tls_stream_free(struct tls_stream *s)
+{
+    if (!s)
+        return;
+    SSL_free(s->ssl);
+    tls_certs_unref(s->certs);
+    free(s->sni);
+    free(s);
+}
+
+bool tls_stream_hello(SSL *ssl, const char *sni)
+{
+    struct tls_stream *s = SSL_get_app_data(ssl);
+    free(s->sni); /* a second ClientHello after HelloRetryRequest */
+    s->sni = sni ? strdup(sni) : NULL;
+    return !sni || s->sni;
+}
+
+const struct tls_certs *tls_stream_certs(SSL *ssl)
+{
+    struct tls_stream *s = SSL_get_app_data(ssl);
+    return s->certs;
+}
+
+static int broken(struct tls_stream *s, int err, const char *words)
+{
+    s->error = words ? words : "protocol error";
+    return s->broken = err;
+}
+
+/* Empties the error queue. TLS's own word is the useful one; before it may stand that of a cipher, after it that of a caller. */
+static const char *error_words(void)
+{
+    unsigned long first = ERR_peek_error(), e;
+    while ((e = ERR_get_error()) && ERR_GET_LIB(e) != ERR_LIB_SSL)
+        ;
+    ERR_clear_error();
+    return ERR_reason_error_string(e ? e : first);
+}
+
+/* What an OpenSSL call that returned rc <= 0 means. */
+static int outcome(struct tls_stream *s, int rc)
+{
+    int saved = errno;
+    switch (SSL_get_error(s->ssl, rc)) {
+    case SSL_ERROR_WANT_READ:
+        s->wants = NET_READ;
+        return ERR_AGAIN;
+    case SSL_ERROR_WANT_WRITE:
+        s->wants = NET_WRITE;
+        return ERR_AGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        return ERR_CLOSED;
+    case SSL_ERROR_SYSCALL:
+        ERR_clear_error();
+        if (!saved)
+            return broken(s, ERR_CLOSED, "closed");
+        return broken(s, s->up ? ERR_PEER : ERR_CLOSED, strerrordesc_np(saved));
+    default: return broken(s, ERR_PEER, error_words());
+    }
+}
+
+int tls_stream_handshake(struct tls_stream *s)
+{
+    if (s->broken)
+        return s->broken;
+    if (s->up)
+        return 0;
+    ERR_clear_error();
+    errno = 0;
+    int rc = SSL_do_handshake(s->ssl);
+    if (rc != 1) {
+        int err = outcome(s, rc);
+        if (err == ERR_CLOSED && !s->broken)
+            return broken(s, ERR_CLOSED, "closed");
+        return err;
+    }
+    if (!tls_leaf_get(s->ssl, s->leaf))
+        return broken(s, ERR_PEER, "the served certificate is not known");
+    const unsigned char *alpn;
+    unsigned alpn_len;
+    SSL_get0_alpn_selected(s->ssl, &alpn, &alpn_len);
+    s->h2 = alpn_len == 2 && !memcmp(alpn, "h2", 2);
+    SSL_set_default_read_buffer_len(s->ssl, READ_BUF);
+    s->up = true;
+    return 0;
+}
+
+int tls_stream_wants(const struct tls_stream *s)
+{
+    return s->wants;
+}
+
+int tls_stream_read(struct tls_stream *s, void *buf, size_t cap, size_t *n)
+{
+    if (s->broken)
+        return s->broken;
+    ERR_clear_error();
+    errno = 0;
+    *n = 0;
+    int rc = SSL_read_ex(s->ssl, buf, cap, n);
+    s->dry = rc != 1;
+    return rc == 1 ? 0 : outcome(s, rc);
+}
+
+bool tls_stream_pending(const struct tls_stream *s)
+{
+    /* OpenSSL counts the beginning of a record too, of which the rest must come from the socket. */
+    return !s->broken && !s->dry && SSL_has_pending(s->ssl);
+}
+
+int tls_stream_write(struct tls_stream *s, const void *buf, size_t len, size_t *n)
+{
+    if (s->broken)
+        return s->broken;
+    ERR_clear_error();
+    errno = 0;
+    *n = 0;
+    int rc = SSL_write_ex(s->ssl, buf, len < TLS_RECORD_MAX ? len : TLS_RECORD_MAX, n);
+    return rc == 1 ? 0 : outcome(s, rc);
+}
+
+int tls_stream_shutdown(struct tls_stream *s)
+{
+    if (s->broken || !s->up)
+        return ERR_CLOSED;
+    ERR_clear_error();
+    errno = 0;
+    int rc = SSL_shutdown(s->ssl);
+    return rc >= 0 ? 0 : outcome(s, rc);
+}
+
+const char *tls_stream_sni(const struct tls_stream *s)
+{
+    return s->sni;
+}
+
+bool tls_stream_h2(const struct tls_stream *s)
+{
+    return s->h2;
+}
+
+bool tls_stream_resumed(const struct tls_stream *s)
+{
+    return SSL_session_reused(s->ssl);
+}
+
+const char *tls_stream_version(const struct tls_stream *s)
+{
+    return SSL_get_version(s->ssl);
+}
+
+const char *tls_stream_cipher(const struct tls_stream *s)
+{
+    return SSL_get_cipher_name(s->ssl);
+}
+
+void tls_stream_leaf_hashes(const struct tls_stream *s, uint8_t sha1[20], uint8_t sha256[32])
+{
+    memcpy(sha1, s->leaf, 20);
+    memcpy(sha256, s->leaf + 20, 32);
+}
+
+const char *tls_stream_error(const struct tls_stream *s)
+{
+    return s->error;
+}
