@@ -5,7 +5,8 @@
  *   plain   one packet a read, a TLS record and a write
  *   packed  one packet a read, but records of 16 KiB filled with packets (2-byte length in front) while the TUN has
  *           more; the other side reads large and writes one packet a call
- *   gso     TSO on the TUN: super-packets of up to 64 KiB travel whole, with their virtio header, and are written with it
+ *   gso     TSO on the TUN: super-packets of up to 64 KiB travel whole, with their virtio header, and are written with
+ * it
  *
  * Both ends are the same program: one connection, one thread, a poll loop. AES-128-GCM, TLS 1.3.
  */
@@ -29,19 +30,19 @@ enum mode { MODE_PLAIN, MODE_PACKED, MODE_GSO };
 enum {
     RECORD_MAX = 16384,
     PACKET_MAX = 65535,
-    VNET_LEN = 10,          /* struct virtio_net_hdr */
+    VNET_LEN = 10, /* struct virtio_net_hdr */
     FRAME_MAX = 2 + VNET_LEN + PACKET_MAX,
-    SLOT = 2048,            /* room for one more packet of any MTU used here */
+    SLOT = 2048, /* room for one more packet of any MTU used here */
     OUT_MAX = 4 * FRAME_MAX,
     IN_MAX = 4 * FRAME_MAX,
-    ROUNDS = 32,            /* work for one direction before the other has its turn */
+    ROUNDS = 32, /* work for one direction before the other has its turn */
 };
 
 struct end {
     enum mode mode;
     int tun, sock;
     SSL *ssl;
-    bool tun_empty;         /* the last read said so */
+    bool tun_empty; /* the last read said so */
     bool sock_empty;
     bool sock_full;
     size_t out_at, out_len; /* plaintext that waits for the socket */
@@ -77,9 +78,7 @@ static void fill(struct end *e)
 {
     e->out_at = e->out_len = 0;
     switch (e->mode) {
-    case MODE_PLAIN:
-        tun_take(e);
-        break;
+    case MODE_PLAIN: tun_take(e); break;
     case MODE_PACKED:
         while (e->out_len + SLOT <= RECORD_MAX && tun_take(e))
             ;
@@ -246,9 +245,12 @@ static enum mode mode_of(const char *s)
 int main(int argc, char **argv)
 {
     static const struct option opts[] = {
-        { "mode", required_argument, NULL, 'm' },    { "tun", required_argument, NULL, 't' },
-        { "listen", required_argument, NULL, 'a' },  { "connect", required_argument, NULL, 'a' },
-        { "cert", required_argument, NULL, 'c' },    { "key", required_argument, NULL, 'k' },
+        { "mode", required_argument, NULL, 'm' },
+        { "tun", required_argument, NULL, 't' },
+        { "listen", required_argument, NULL, 'a' },
+        { "connect", required_argument, NULL, 'a' },
+        { "cert", required_argument, NULL, 'c' },
+        { "key", required_argument, NULL, 'k' },
         { NULL, 0, NULL, 0 },
     };
     const char *mode = NULL, *tun = NULL, *addr = NULL, *cert = NULL, *key = NULL;
@@ -263,7 +265,8 @@ int main(int argc, char **argv)
         }
     }
     bool server = optind < argc && strcmp(argv[optind], "server") == 0;
-    if (optind >= argc || (!server && strcmp(argv[optind], "client") != 0) || !tun || !addr || (server && (!cert || !key)))
+    if (optind >= argc || (!server && strcmp(argv[optind], "client") != 0) || !tun || !addr ||
+        (server && (!cert || !key)))
         usage();
     signal(SIGPIPE, SIG_IGN);
     struct end *e = calloc(1, sizeof *e);

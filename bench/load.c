@@ -39,10 +39,10 @@ struct load {
     int ep;
     struct call *calls; /* total of them */
     unsigned started, up, ended, failed;
-    unsigned lost;      /* came up, was to be held, and ended by itself */
-    const char *why;    /* of the first failure */
+    unsigned lost;   /* came up, was to be held, and ended by itself */
+    const char *why; /* of the first failure */
     uint64_t first_ns, last_ns;
-    double *ms;         /* of each dial that came up */
+    double *ms; /* of each dial that came up */
 };
 
 static int by_value(const void *a, const void *b)
@@ -61,10 +61,11 @@ static void report(struct load *l)
 {
     double s = (double)(l->last_ns - l->first_ns) / 1e9;
     qsort(l->ms, l->up, sizeof *l->ms, by_value);
-    const char *format = l->json
-        ? "{\"%s\": %u, \"failed\": %u, \"seconds\": %.3f, \"calls_s\": %.1f, \"p50_ms\": %.2f, \"p99_ms\": %.2f, "
-          "\"error\": \"%s\"}\n"
-        : "%s %u, failed %u, %.3f s, %.1f calls/s, dial ms p50 %.2f p99 %.2f %s\n";
+    const char *format =
+        l->json
+            ? "{\"%s\": %u, \"failed\": %u, \"seconds\": %.3f, \"calls_s\": %.1f, \"p50_ms\": %.2f, \"p99_ms\": %.2f, "
+              "\"error\": \"%s\"}\n"
+            : "%s %u, failed %u, %.3f s, %.1f calls/s, dial ms p50 %.2f p99 %.2f %s\n";
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     printf(format, l->hold ? "held" : "calls", l->up, l->failed, s, s > 0 ? l->up / s : 0, percentile(l, 50),
@@ -207,7 +208,8 @@ static SSL_CTX *tls_context(const char *version)
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     int v = strcmp(version, "1.2") == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
     if (!ctx || SSL_CTX_set_min_proto_version(ctx, v) != 1 || SSL_CTX_set_max_proto_version(ctx, v) != 1 ||
-        SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") != 1 || SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM") != 1)
+        SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") != 1 ||
+        SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM") != 1)
         tool_die("TLS context");
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -224,12 +226,18 @@ static void usage(void)
 }
 
 static const struct option options[] = {
-    { "server", required_argument, NULL, 's' },   { "user", required_argument, NULL, 'u' },
-    { "password", required_argument, NULL, 'p' }, { "total", required_argument, NULL, 'n' },
-    { "concurrency", required_argument, NULL, 'k' }, { "source", required_argument, NULL, 'a' },
-    { "sources", required_argument, NULL, 'c' },  { "tls", required_argument, NULL, 'v' },
-    { "tun", required_argument, NULL, 't' },      { "mtu", required_argument, NULL, 'm' },
-    { "json", no_argument, NULL, 'j' },           { "insecure", no_argument, NULL, 'i' },
+    { "server", required_argument, NULL, 's' },
+    { "user", required_argument, NULL, 'u' },
+    { "password", required_argument, NULL, 'p' },
+    { "total", required_argument, NULL, 'n' },
+    { "concurrency", required_argument, NULL, 'k' },
+    { "source", required_argument, NULL, 'a' },
+    { "sources", required_argument, NULL, 'c' },
+    { "tls", required_argument, NULL, 'v' },
+    { "tun", required_argument, NULL, 't' },
+    { "mtu", required_argument, NULL, 'm' },
+    { "json", no_argument, NULL, 'j' },
+    { "insecure", no_argument, NULL, 'i' },
     { NULL, 0, NULL, 0 },
 };
 

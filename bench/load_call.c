@@ -16,12 +16,12 @@
 #include "auth/chap.h"
 #include "auth/mschapv2.h"
 #include "base/ct.h"
-#include "base/digest.h"
 #include "base/wr.h"
 #include "http/head.h"
 #include "ppp/cp.h"
 #include "ppp/link.h"
 #include "ppp/opt.h"
+#include "sstp/binding.h"
 #include "sstp/msg.h"
 #include "tool.h"
 
@@ -178,30 +178,12 @@ static void ipcp_input(struct call *c, const struct ppp_hdr *h)
 /* MS-SSTP 3.2.5.2: with SHA-256, which every server here offers. */
 static int binding_send(struct call *c)
 {
-    static const char seed[] = "SSTP inner method derived CMK";
-    uint8_t prf[32], cmk[32], mac[32], pkt[SSTP_CC_LEN];
-    struct wr w = wr_make(prf, sizeof prf);
-    wr_bytes(&w, seed, sizeof seed - 1);
-    wr_u8(&w, 32); /* the length is little-endian here, MS-SSTP 3.2.5.2.3 */
-    wr_u8(&w, 0);
-    wr_u8(&w, 1);
-    int r = digest_hmac(DIGEST_SHA256, c->hlak, sizeof c->hlak, prf, wr_len(&w), cmk);
-    if (r)
-        return r;
-    w = wr_make(pkt, sizeof pkt);
-    wr_u32(&w, 0x10010000 | SSTP_CC_LEN);
-    wr_u32(&w, SSTP_CALL_CONNECTED << 16 | 1);
-    wr_u32(&w, SSTP_ATTR_CRYPTO_BINDING << 16 | 104);
-    wr_u32(&w, SSTP_HASH_SHA256);
-    wr_bytes(&w, c->nonce, 32);
-    wr_bytes(&w, c->cert_hash, 32);
-    wr_zero(&w, 32);
-    r = digest_hmac(DIGEST_SHA256, cmk, sizeof cmk, pkt, sizeof pkt, mac);
-    if (r)
-        return r;
-    memcpy(pkt + 80, mac, 32);
-    call_send(c, pkt, sizeof pkt);
-    return 0;
+    uint8_t pkt[SSTP_CC_LEN];
+    struct wr w = wr_make(pkt, sizeof pkt);
+    int r = sstp_cc_encode(&w, SSTP_HASH_SHA256, c->nonce, c->cert_hash, c->hlak);
+    if (r == 0)
+        call_send(c, pkt, sizeof pkt);
+    return r;
 }
 
 static int chap_answer(struct call *c, const struct chap_pkt *p)
@@ -292,7 +274,8 @@ static void control_input(struct call *c, const struct sstp_pkt *pkt)
         return fail(c, "SSTP control packet cut short");
     switch (type) {
     case SSTP_CALL_CONNECT_ACK:
-        if (!rd_skip(&r, 7) || !rd_u8(&r, &c->hash_mask) || !rd_copy(&r, c->nonce, 32) || !(c->hash_mask & SSTP_HASH_SHA256))
+        if (!rd_skip(&r, 7) || !rd_u8(&r, &c->hash_mask) || !rd_copy(&r, c->nonce, 32) ||
+            !(c->hash_mask & SSTP_HASH_SHA256))
             return fail(c, "bad CALL_CONNECT_ACK");
         c->state = CALL_PPP;
         lcp_request(c, 1, false);
@@ -351,8 +334,9 @@ static void handshake_done(struct call *c)
     X509 *leaf = SSL_get0_peer_certificate(c->ssl);
     if (!leaf || X509_digest(leaf, EVP_sha256(), c->cert_hash, &n) != 1)
         return fail(c, "no certificate");
-    static const char head[] = SSTP_METHOD " " SSTP_URI " HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n"
-                               "Host: bench\r\nSSTPCORRELATIONID: {00000000-0000-4000-8000-000000000000}\r\n\r\n";
+    static const char head[] =
+        SSTP_METHOD " " SSTP_URI " HTTP/1.1\r\nContent-Length: 18446744073709551615\r\n"
+                    "Host: bench\r\nSSTPCORRELATIONID: {00000000-0000-4000-8000-000000000000}\r\n\r\n";
     c->state = CALL_HTTP;
     call_send(c, head, sizeof head - 1);
 }
@@ -417,7 +401,8 @@ void call_start(struct call *c, const struct call_cfg *cfg, unsigned index)
     c->out = malloc(c->out_cap);
     c->ssl = SSL_new(cfg->tls);
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (!c->in || !c->out || !c->ssl || c->fd < 0 || SSL_set_fd(c->ssl, c->fd) != 1 || source_bind(c->fd, cfg, index) < 0)
+    if (!c->in || !c->out || !c->ssl || c->fd < 0 || SSL_set_fd(c->ssl, c->fd) != 1 ||
+        source_bind(c->fd, cfg, index) < 0)
         return fail(c, "no socket or memory");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (connect(c->fd, (const struct sockaddr *)&cfg->server, sizeof cfg->server) < 0 && errno != EINPROGRESS)

@@ -1,6 +1,6 @@
 /*
- * One SSTP call as the load client dials it: TCP, TLS, HTTP, SSTP, LCP, MS-CHAPv2, crypto binding, IPCP, then echoes are
- * answered until it hangs up. Small on purpose: it asks for no more than an address, trusts every certificate and
+ * One SSTP call as the load client dials it: TCP, TLS, HTTP, SSTP, LCP, MS-CHAPv2, crypto binding, IPCP, then echoes
+ * are answered until it hangs up. Small on purpose: it asks for no more than an address, trusts every certificate and
  * repeats nothing, since its transport loses nothing.
  */
 #ifndef GH_BENCH_LOAD_CALL_H
@@ -16,24 +16,24 @@
 #include "base/rd.h"
 
 enum call_state {
-    CALL_TLS,     /* TCP and TLS */
-    CALL_HTTP,    /* request sent */
-    CALL_SSTP,    /* CALL_CONNECT_REQUEST sent */
-    CALL_PPP,     /* LCP, authentication, IPCP */
+    CALL_TLS,  /* TCP and TLS */
+    CALL_HTTP, /* request sent */
+    CALL_SSTP, /* CALL_CONNECT_REQUEST sent */
+    CALL_PPP,  /* LCP, authentication, IPCP */
     CALL_UP,
-    CALL_ENDING,  /* DISCONNECT sent */
-    CALL_ENDED,   /* in order */
-    CALL_FAILED,  /* see why */
+    CALL_ENDING, /* DISCONNECT sent */
+    CALL_ENDED,  /* in order */
+    CALL_FAILED, /* see why */
 };
 
 struct call_cfg {
     struct sockaddr_in server;
-    struct in_addr source;   /* first of n_sources consecutive addresses; 0: the kernel chooses */
+    struct in_addr source; /* first of n_sources consecutive addresses; 0: the kernel chooses */
     unsigned n_sources;
     SSL_CTX *tls;
     const char *user;
     uint8_t nt_hash[16];
-    bool bulk;               /* one call that carries traffic: large buffers, kept */
+    bool bulk;                                 /* one call that carries traffic: large buffers, kept */
     void (*data)(void *arg, struct rd packet); /* an IP packet for us; may be NULL */
     void *arg;
 };
@@ -41,14 +41,14 @@ struct call_cfg {
 struct call {
     const struct call_cfg *cfg; /* borrowed */
     enum call_state state;
-    const char *why;            /* CALL_FAILED: static text */
+    const char *why; /* CALL_FAILED: static text */
     int fd;
     SSL *ssl;
     uint64_t start_ns, up_ns;
-    uint32_t ip4, server_ip4;   /* host order */
-    uint8_t *in, *out;          /* plaintext not yet whole, plaintext not yet sent; owned */
+    uint32_t ip4, server_ip4; /* host order */
+    uint8_t *in, *out;        /* plaintext not yet whole, plaintext not yet sent; owned */
     size_t in_len, in_cap, out_at, out_len, out_cap;
-    bool blocked;               /* the socket takes no more for now */
+    bool blocked; /* the socket takes no more for now */
     uint8_t cert_hash[32], nonce[32];
     uint8_t auth_expected[42];
     uint8_t hlak[32];

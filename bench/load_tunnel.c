@@ -16,9 +16,9 @@
 
 enum {
     RECORD = 16384,
-    FRAME_HDR = 8,   /* SSTP 4, FF 03, protocol */
-    SLOT = 2048,     /* room for one more packet */
-    ROUNDS = 32,     /* records one way before the other way has its turn */
+    FRAME_HDR = 8, /* SSTP 4, FF 03, protocol */
+    SLOT = 2048,   /* room for one more packet */
+    ROUNDS = 32,   /* records one way before the other way has its turn */
 };
 
 struct tunnel {

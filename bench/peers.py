@@ -71,16 +71,17 @@ class OpenVpn(Peer):
     key, title = "openvpn", "OpenVPN 2.6 TCP"
 
     def up(self):
-        common = ["--dev", "tun0", "--dev-type", "tun", "--disable-dco", "--tun-mtu", str(MTU), "--mssfix", "0", "--data-ciphers",
-                  "AES-128-GCM", "--ca", f"{self.certs}/ca.pem", "--verb", "3", "--sndbuf", "0", "--rcvbuf", "0"]
+        common = ["--dev", "tun0", "--dev-type", "tun", "--disable-dco", "--tun-mtu", str(MTU), "--mssfix", "0",
+                  "--data-ciphers", "AES-128-GCM", "--ca", f"{self.certs}/ca.pem", "--verb", "3", "--sndbuf", "0",
+                  "--rcvbuf", "0"]
         self.server = self.lab.start(
             self.lab.s, "openvpn", *common, "--proto", "tcp-server", "--local", SERVER, "--port", "1194", "--server",
             "10.77.0.0", "255.255.0.0", "--topology", "subnet", "--dh", "none", "--cert", f"{self.certs}/server.pem",
             "--key", f"{self.certs}/server.key", "--tcp-nodelay", "--push", "route 10.10.2.0 255.255.255.0")
         self.server.wait_for("Initialization Sequence Completed", 10)
         client = self.lab.start(
-            self.lab.c, "openvpn", *common, "--client", "--proto", "tcp-client", "--remote", SERVER, "1194", "--nobind", "--cert",
-            f"{self.certs}/client.pem", "--key", f"{self.certs}/client.key", "--remote-cert-tls", "server")
+            self.lab.c, "openvpn", *common, "--client", "--proto", "tcp-client", "--remote", SERVER, "1194", "--nobind",
+            "--cert", f"{self.certs}/client.pem", "--key", f"{self.certs}/client.key", "--remote-cert-tls", "server")
         client.wait_for("Initialization Sequence Completed", 20)
 
 
@@ -134,8 +135,8 @@ class GatehouseServer(Peer):
         self.server.wait_for("event=ready", 10)
 
     def load_args(self, *args):
-        return [os.path.join(self.build, "bench", "gatehouse-load"), *args, "--server", f"{SERVER}:443", "--user", "bench",
-                "--password", "bench-password", "--json"]
+        return [os.path.join(self.build, "bench", "gatehouse-load"), *args, "--server", f"{SERVER}:443",
+                "--user", "bench", "--password", "bench-password", "--json"]
 
     def load(self, *args):
         """A load client that reports on its standard output; its standard input ends a `hold`."""

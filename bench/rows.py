@@ -24,7 +24,8 @@ def percentile(values, p):
 def iperf(peer, direction, seconds):
     """One TCP run: Gbit/s of goodput, and server CPU seconds per Gbit."""
     before = cpu_seconds(peer.server.pid) if peer.server else 0
-    out = peer.lab.run(peer.lab.c, "iperf3", "-c", INSIDE, "-J", "-t", str(seconds), *(["-R"] if direction == "down" else []))
+    reverse = ["-R"] if direction == "down" else []
+    out = peer.lab.run(peer.lab.c, "iperf3", "-c", INSIDE, "-J", "-t", str(seconds), *reverse)
     cpu = cpu_seconds(peer.server.pid) - before if peer.server else 0
     got = json.loads(out)["end"]["sum_received"]
     return got["bits_per_second"] / 1e9, cpu / (got["bytes"] * 8 / 1e9) if got["bytes"] else None

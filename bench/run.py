@@ -32,7 +32,8 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--quick", action="store_true", help="shorter and fewer runs: a look, not a result")
     p.add_argument("--only", action="append", choices=ROWS, help="this row only; may be given again")
-    p.add_argument("--peer", action="append", choices=[t.key for t in all_peers.TUNNELS], help="this peer only; may be given again")
+    p.add_argument("--peer", action="append", choices=[t.key for t in all_peers.TUNNELS],
+                   help="this peer only; may be given again")
     p.add_argument("--build", default=os.path.join(os.path.dirname(HERE), "build"), help="build directory")
     p.add_argument("--save", action="store_true", help="write results of a partial run too")
     return p.parse_args()
@@ -45,7 +46,8 @@ def machine():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break
-    return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(), "openssl": lab.sh("openssl", "version").strip()}
+    return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(),
+            "openssl": lab.sh("openssl", "version").strip(), "load_before": os.getloadavg()[0]}
 
 
 class Bench:
@@ -96,7 +98,8 @@ class Bench:
                 server.close()
         if not {"tcp", "udp", "latency"} & set(want):
             return
-        tunnels = [p for p in map(self.bring, [t for t in all_peers.TUNNELS if t.key in (self.args.peer or [t.key])]) if p]
+        kinds = [t for t in all_peers.TUNNELS if t.key in (self.args.peer or [t.key])]
+        tunnels = [p for p in map(self.bring, kinds) if p]
         some = [p for p in tunnels if p.key in (self.args.peer or IN_UDP_AND_LATENCY) and p.key != "direct"]
         if "tcp" in want:
             self.row("tcp", rows.tcp, tunnels, quick)
@@ -149,8 +152,9 @@ def show(result):
     titles, r = {t.key: t.title for t in all_peers.TUNNELS}, result["rows"]
     if "tcp" in r:
         table(["TCP, one call", "up Gbit/s", "down Gbit/s", "server CPU-s/Gbit up", "down"],
-              [[titles[k], num(v["up"]["gbit_s"]), num(v["down"]["gbit_s"]),
-                *(num(v[d]["cpu_s_per_gbit"]) if k != "direct" else "-" for d in rows.DIRECTIONS)] for k, v in r["tcp"].items()])
+              [[titles[k], *(num(v[d]["gbit_s"]) for d in rows.DIRECTIONS),
+                *(num(v[d]["cpu_s_per_gbit"]) if k != "direct" else "-" for d in rows.DIRECTIONS)]
+               for k, v in r["tcp"].items()])
     if "udp" in r:
         names = [f"{d}-{n}" for n in (1400, 100) for d in rows.DIRECTIONS]
         table(["UDP, kpps at <= 1 % loss", *(n + " B" for n in names)],
@@ -162,17 +166,20 @@ def show(result):
     if "setup" in r:
         s = r["setup"]
         table(["call set-up", "value"],
-              [["server CPU ms a call", num(s["server_cpu_ms_per_call"])], ["calls/s, 16 at once", num(s["calls_s"], 0)],
+              [["server CPU ms a call", num(s["server_cpu_ms_per_call"])],
+               ["calls/s, 16 at once", num(s["calls_s"], 0)],
                ["dial ms p50/p99, 16 at once", f"{num(s['dial_p50_ms'], 1)}/{num(s['dial_p99_ms'], 1)}"],
                ["dial ms, idle server", num(s["idle_dial_ms"], 1)]])
     if "memory" in r:
         m = r["memory"]
         table([f"{m['calls']} idle calls", "value"],
-              [["KiB a call, Pss", num(m["pss_kib_per_call"], 1)], ["KiB a call, private", num(m["private_kib_per_call"], 1)],
+              [["KiB a call, Pss", num(m["pss_kib_per_call"], 1)],
+               ["KiB a call, private", num(m["private_kib_per_call"], 1)],
                ["CPU %, all of them", num(m["idle_cpu_percent"], 1)]])
     if result["bars"]:
         table(["bar", "measured", "wanted", "met"],
-              [[b["name"], num(b["value"]), f"{b['sign']} {b['bar']}", "yes" if b["met"] else "NO"] for b in result["bars"]])
+              [[b["name"], num(b["value"]), f"{b['sign']} {b['bar']}", "yes" if b["met"] else "NO"]
+               for b in result["bars"]])
     for k, why in result["skipped"].items():
         print(f"skipped: {k}: {why.splitlines()[0]}")
 
@@ -195,7 +202,7 @@ def main():
             sys.exit(f"bench: {program} is not installed")
     work = tempfile.mkdtemp(prefix="gatehouse-bench-")
     os.chmod(work, 0o755)  # the engine's user may look at the way to its control socket
-    bench = Bench(args, work)
+    host, bench = machine(), Bench(args, work)
     start = time.monotonic()
     try:
         bench.run()
@@ -203,7 +210,7 @@ def main():
         bench.close()
         shutil.rmtree(work, ignore_errors=True)
     result = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "quick": args.quick,
-              "seconds": round(time.monotonic() - start), "machine": machine(), "mtu": lab.MTU, "rows": bench.rows,
+              "seconds": round(time.monotonic() - start), "machine": host, "mtu": lab.MTU, "rows": bench.rows,
               "bars": bench.bars(), "skipped": bench.skipped}
     show(result)
     if args.save or not (args.quick or args.only or args.peer):
