@@ -1,0 +1,550 @@
+/*
+ * Plays a scenario against the PPP link, with a simulated clock, counting numbers for random ones, and a users table.
+ *
+ *   config auth mschapv2 pap      methods, strongest first       config mtu 1400      config mru 1500
+ *   config dns 10.8.0.53 [ADDR]   config nbns ADDR [ADDR]        config server ADDR   config ip6 on
+ *   config tries 3                config echo IDLE_MS MISSES
+ *   user LINE                     a line of the users file
+ *   address ADDR                  given to the link after each `! authed`; without it `set-ip4 ADDR` gives one later
+ *   manual                        verdicts come from `auth ok|CODE` lines instead of the users
+ *   start                         lower layer up, at 0 ms
+ *   > PROTO CODE ID DATA...       a frame from the client        > raw HEX    the same byte by byte
+ *   < PROTO CODE ID DATA...       the next event must be this frame
+ *   ! authed NAME | auth NAME | ip4-up | ip4-down | ip6-up [HEX] | ip6-down | down CAUSE
+ *   + MS                          time passes, every deadline on the way is served
+ *   terminate TEXT                the owner hangs up
+ *   phase NAME                    must be this one
+ *   mru N                         the client's MRU must be this one
+ *
+ * ID is a number, `$` (that of our latest request of the protocol), `$+1`, or, expected, `*`. DATA are pieces: hex digits with
+ * `_` for any digit, "text", `=` (the data of our latest request, for an Ack), `*` at the end (anything), and for responses
+ * `mschapv2 NAME PASSWORD`, `md5 NAME SECRET`, `login NAME PASSWORD`. Every event has to be expected before the next
+ * `>`, `+` or command. `#` starts a comment.
+ */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/chap.h"
+#include "auth/login.h"
+#include "auth/mschapv2.h"
+#include "auth/pap.h"
+#include "base/ct.h"
+#include "base/digest.h"
+#include "base/timerq.h"
+#include "ppp/link.h"
+#include "ppp/opt.h"
+
+#define WORDS_MAX 64
+
+struct request { /* our latest Configure-Request or Challenge of a protocol */
+    uint16_t protocol;
+    uint8_t id;
+    uint8_t data[256];
+    size_t len;
+};
+
+struct run {
+    const char *file;
+    unsigned line;
+    struct ppp_cfg cfg;
+    struct ppp_link *link;
+    char users_text[2048];
+    struct users *users;
+    uint32_t address;
+    bool manual, started;
+    uint64_t now_ms;
+    uint8_t counter;              /* the random numbers */
+    struct request requests[8];
+    uint8_t challenge[16];        /* of the Challenge or of the Failure's C= */
+    uint8_t mem[65536];
+    struct evq q;
+    uint8_t seen_mem[65536];      /* events that the scenario has not looked at yet */
+    struct evq seen;
+};
+
+static void die(const struct run *r, const char *what, const char *detail)
+{
+    fprintf(stderr, "%s:%u: %s%s%s (at %llu ms)\n", r->file, r->line, what, detail ? ": " : "", detail ? detail : "",
+            (unsigned long long)r->now_ms);
+    exit(1);
+}
+
+static void check(const struct run *r, int rc, const char *what)
+{
+    if (rc != 0)
+        die(r, what, err_name(rc));
+}
+
+static void count_up(void *arg, void *out, size_t n)
+{
+    uint8_t *counter = arg, *p = out;
+    for (size_t i = 0; i < n; i++)
+        p[i] = ++*counter;
+}
+
+static const struct {
+    const char *name;
+    uint16_t number;
+} protocols[] = { { "lcp", PPP_LCP },       { "pap", PPP_PAP }, { "chap", PPP_CHAP }, { "eap", PPP_EAP },
+                  { "ipcp", PPP_IPCP },     { "ccp", PPP_CCP }, { "ecp", 0x8053 },    { "cbcp", 0xc029 },
+                  { "ipv6cp", PPP_IPV6CP }, { "ip", PPP_IP } };
+
+static const struct {
+    const char *name;
+    uint8_t code;
+} codes[] = { { "req", 1 },      { "ack", 2 },     { "nak", 3 },     { "rej", 4 },       { "termreq", 5 },
+              { "termack", 6 },  { "coderej", 7 }, { "protrej", 8 }, { "echoreq", 9 },   { "echorep", 10 },
+              { "discard", 11 }, { "ident", 12 },  { "time", 13 },   { "challenge", 1 }, { "response", 2 },
+              { "success", 3 },  { "failure", 4 } };
+
+static uint16_t protocol_of(const struct run *r, const char *word)
+{
+    for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++)
+        if (strcmp(word, protocols[i].name) == 0)
+            return protocols[i].number;
+    unsigned long n = strtoul(word, NULL, 16);
+    if (strlen(word) != 4 || n == 0)
+        die(r, "unknown protocol", word);
+    return (uint16_t)n;
+}
+
+static uint8_t code_of(const struct run *r, const char *word)
+{
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if (strcmp(word, codes[i].name) == 0)
+            return codes[i].code;
+    if (!isdigit((unsigned char)word[0]))
+        die(r, "unknown code", word);
+    return (uint8_t)strtoul(word, NULL, 10);
+}
+
+static struct request *request_of(struct run *r, uint16_t protocol)
+{
+    size_t i = 0;
+    while (r->requests[i].protocol && r->requests[i].protocol != protocol)
+        if (++i == sizeof r->requests / sizeof r->requests[0])
+            die(r, "too many protocols", NULL);
+    r->requests[i].protocol = protocol;
+    return &r->requests[i];
+}
+
+/* Remembers what answers refer to. */
+static void note_sent(struct run *r, const struct ev *ev)
+{
+    struct rd frame = rd_make(ev->data, ev->len);
+    uint16_t protocol;
+    struct ppp_hdr pkt;
+    if (!ppp_frame_open(&frame, &protocol) || !ppp_hdr_parse(frame, &pkt))
+        die(r, "we sent a broken frame", NULL);
+    if (rd_left(&frame) != rd_left(&pkt.whole) || memcmp(ev->data, "\xff\x03", 2) != 0)
+        die(r, "a frame without FF 03 or with padding", NULL);
+    struct chap_pkt chap;
+    struct chap_failure f;
+    if (protocol == PPP_CHAP && chap_parse(frame, 0, &chap) == 0) {
+        if (chap.code == CHAP_CHALLENGE && !rd_copy(&chap.value, r->challenge, 16))
+            die(r, "a short challenge", NULL);
+        if (chap.code == CHAP_FAILURE && chap_mschapv2_failure_parse(chap.message, &f) == 0 && f.has_challenge) {
+            memcpy(r->challenge, f.challenge, 16);
+            request_of(r, protocol)->id = chap.id;
+        }
+    }
+    if (pkt.code == CHAP_CHALLENGE) {
+        struct request *q = request_of(r, protocol);
+        q->id = pkt.id;
+        q->len = rd_left(&pkt.data);
+        if (q->len > sizeof q->data || !rd_copy(&pkt.data, q->data, q->len))
+            die(r, "a large request", NULL);
+    }
+}
+
+static void settle(struct run *r);
+
+static void answer_auth(struct run *r, const struct ppp_auth_request *req)
+{
+    struct ppp_auth_result res;
+    enum user_state why;
+    check(r, login_check(r->users, req, 0, &res, &why), "login_check");
+    check(r, ppp_link_auth_result(r->link, &res, r->now_ms, &r->q), "auth_result");
+}
+
+/* Moves events from the link's queue to `seen`, doing the owner's part of the work. */
+static void settle(struct run *r)
+{
+    struct ev ev;
+    struct ppp_auth_request req;
+    bool ask = false, give = false;
+    while (evq_next(&r->q, &ev)) {
+        if (ev.type == PPP_EV_SEND)
+            note_sent(r, &ev);
+        if (ev.type == PPP_EV_AUTH && !r->manual) {
+            ask = true;
+            memcpy(&req, ev.data, sizeof req);
+            continue;
+        }
+        if (ev.type == PPP_EV_AUTHED)
+            give = r->address != 0;
+        evq_put(&r->seen, ev.type, ev.data, ev.len);
+    }
+    evq_reset(&r->q);
+    if (ask)
+        answer_auth(r, &req);
+    if (give)
+        check(r, ppp_link_set_ip4(r->link, r->address, r->now_ms, &r->q), "set_ip4");
+    if (ask || give)
+        settle(r);
+}
+
+static void describe(const struct ev *ev, char *out, size_t cap)
+{
+    static const char *const names[] = { "frame", "auth", "authed", "ip4-up", "ip4-down", "ip6-up", "ip6-down", "down" };
+    char hex[2 * 256 + 1];
+    hex_encode(ev->data, ev->len < 256 ? ev->len : 256, hex);
+    const char *more = "";
+    if (ev->type == PPP_EV_DOWN)
+        more = ppp_down_name(ev->data[0]);
+    snprintf(out, cap, "%s %s %s", ev->type < 8 ? names[ev->type] : "?", more, ev->type == PPP_EV_SEND ? hex : "");
+}
+
+static void quiet(struct run *r)
+{
+    struct ev ev;
+    char text[700];
+    if (evq_next(&r->seen, &ev)) {
+        describe(&ev, text, sizeof text);
+        die(r, "an event that nobody expects", text);
+    }
+    evq_reset(&r->seen);
+}
+
+static void put_response(struct run *r, struct wr *w, char **word, uint8_t id, const char *kind)
+{
+    const char *name = word[0], *secret = word[1];
+    struct wr tmp = wr_make((uint8_t[512]){ 0 }, 512);
+    if (strcmp(kind, "login") == 0) {
+        pap_request_encode(&tmp, id, name, strlen(name), secret, strlen(secret));
+    } else if (strcmp(kind, "md5") == 0) {
+        uint8_t value[16];
+        check(r, chap_md5_value(id, secret, strlen(secret), r->challenge, 16, value), "md5");
+        chap_value_encode(&tmp, CHAP_RESPONSE, id, value, 16, name, strlen(name));
+    } else {
+        uint8_t hash[16], c8[8];
+        const char *bare;
+        size_t bare_len;
+        struct chap_mschapv2_response resp = { .peer_challenge = "peer-challenge!" };
+        mschapv2_bare_name(name, strlen(name), &bare, &bare_len);
+        check(r, users_nt_hash(secret, strlen(secret), hash), "nt hash");
+        check(r, mschapv2_challenge_hash(resp.peer_challenge, r->challenge, bare, bare_len, c8), "challenge hash");
+        check(r, mschapv2_nt_response(hash, c8, resp.nt_response), "nt response");
+        chap_mschapv2_response_encode(&tmp, id, &resp, name, strlen(name));
+    }
+    wr_bytes(w, tmp.base + 4, wr_len(&tmp) - 4); /* the header is written by the caller */
+}
+
+/* Builds DATA; mask has a zero for each byte half that may be anything. True in *open when it ends in `*`. */
+static void put_data(struct run *r, struct wr *w, uint8_t *mask, char **word, uint16_t protocol, uint8_t id, bool *open)
+{
+    for (; *word; word++) {
+        const struct request *q = request_of(r, protocol);
+        size_t n = strlen(*word), at = wr_len(w);
+        if (strcmp(*word, "*") == 0) {
+            *open = true;
+        } else if (strcmp(*word, "=") == 0) {
+            wr_bytes(w, q->data, q->len);
+        } else if ((*word)[0] == '"') {
+            wr_bytes(w, *word + 1, n - 1);
+        } else if (strcmp(*word, "mschapv2") == 0 || strcmp(*word, "md5") == 0 || strcmp(*word, "login") == 0) {
+            if (!word[1] || !word[2])
+                die(r, "a name and a password are missing", NULL);
+            put_response(r, w, word + 1, id, *word);
+            word += 2;
+        } else {
+            for (size_t i = 0; i + 1 < n; i += 2) {
+                char two[3] = { (*word)[i] == '_' ? '0' : (*word)[i], (*word)[i + 1] == '_' ? '0' : (*word)[i + 1], 0 };
+                uint8_t byte;
+                if (!hex_decode(two, 2, &byte, 1))
+                    die(r, "not hexadecimal", *word);
+                wr_u8(w, byte);
+                mask[at + i / 2] = (uint8_t)(((*word)[i] == '_' ? 0 : 0xf0) | ((*word)[i + 1] == '_' ? 0 : 0x0f));
+            }
+        }
+        if (!wr_ok(w))
+            die(r, "a frame too long", NULL);
+    }
+}
+
+/* "PROTO CODE ID DATA..." as bytes behind FF 03. */
+static size_t build_frame(struct run *r, char **word, uint8_t *out, uint8_t *mask, size_t cap, bool *open)
+{
+    if (!word[0] || !word[1] || !word[2])
+        die(r, "protocol, code and id are needed", NULL);
+    uint16_t protocol = protocol_of(r, word[0]);
+    uint8_t id = request_of(r, protocol)->id;
+    if (strcmp(word[2], "$+1") == 0)
+        id++;
+    else if (word[2][0] != '$')
+        id = (uint8_t)strtoul(word[2], NULL, 10);
+    memset(mask, 0xff, cap);
+    struct wr w = wr_make(out, cap);
+    wr_u16(&w, 0xff03);
+    wr_u16(&w, protocol);
+    wr_u8(&w, code_of(r, word[1]));
+    wr_u8(&w, id);
+    if (strcmp(word[2], "*") == 0)
+        mask[5] = 0;
+    size_t mark = wr_open16(&w);
+    *open = false;
+    put_data(r, &w, mask, word + 3, protocol, id, open);
+    wr_close16(&w, mark, 2);
+    if (*open)
+        mask[6] = mask[7] = 0;
+    return wr_len(&w);
+}
+
+static void client_sends(struct run *r, char **word)
+{
+    uint8_t frame[4200], mask[4200];
+    size_t n;
+    bool open;
+    if (word[0] && strcmp(word[0], "raw") == 0) {
+        n = word[1] ? strlen(word[1]) / 2 : 0;
+        if (n > sizeof frame || (n && !hex_decode(word[1], 2 * n, frame, n)))
+            die(r, "not hexadecimal", word[1]);
+    } else {
+        n = build_frame(r, word, frame, mask, sizeof frame, &open);
+    }
+    check(r, ppp_link_input(r->link, rd_make(frame, n), r->now_ms, &r->q), "input");
+}
+
+static void next_event(struct run *r, unsigned type, struct ev *ev)
+{
+    char text[700];
+    if (!evq_next(&r->seen, ev))
+        die(r, "nothing happened", NULL);
+    if (ev->type != type) {
+        describe(ev, text, sizeof text);
+        die(r, "another event", text);
+    }
+}
+
+static void expect_frame(struct run *r, char **word)
+{
+    uint8_t want[4200], mask[4200];
+    bool open;
+    struct ev ev;
+    next_event(r, PPP_EV_SEND, &ev);
+    size_t n = build_frame(r, word, want, mask, sizeof want, &open);
+    bool good = open ? ev.len >= n : ev.len == n;
+    for (size_t i = 0; good && i < n; i++)
+        good = (ev.data[i] & mask[i]) == (want[i] & mask[i]);
+    char text[700];
+    describe(&ev, text, sizeof text);
+    if (!good)
+        die(r, "another frame", text);
+}
+
+static void expect_event(struct run *r, char **word)
+{
+    static const char *const names[] = { [PPP_EV_AUTH] = "auth",         [PPP_EV_AUTHED] = "authed",
+                                         [PPP_EV_IP4_UP] = "ip4-up",     [PPP_EV_IP4_DOWN] = "ip4-down",
+                                         [PPP_EV_IP6_UP] = "ip6-up",     [PPP_EV_IP6_DOWN] = "ip6-down",
+                                         [PPP_EV_DOWN] = "down" };
+    unsigned type = PPP_EV_AUTH;
+    while (type <= PPP_EV_DOWN && strcmp(names[type], word[0]) != 0)
+        type++;
+    if (type > PPP_EV_DOWN)
+        die(r, "unknown event", word[0]);
+    struct ev ev;
+    char got[300] = "";
+    next_event(r, type, &ev);
+    if (type == PPP_EV_AUTH)
+        snprintf(got, sizeof got, "%.*s", ((const struct ppp_auth_request *)(const void *)ev.data)->name_len,
+                 ((const struct ppp_auth_request *)(const void *)ev.data)->name);
+    if (type == PPP_EV_AUTHED)
+        snprintf(got, sizeof got, "%.*s", ((const struct ppp_authed *)(const void *)ev.data)->name_len,
+                 ((const struct ppp_authed *)(const void *)ev.data)->name);
+    if (type == PPP_EV_IP6_UP)
+        hex_encode(ev.data, ev.len, got);
+    if (type == PPP_EV_DOWN)
+        snprintf(got, sizeof got, "%s", ppp_down_name(ev.data[0]));
+    if (word[1] && strcmp(word[1], got) != 0)
+        die(r, "another value", got);
+}
+
+static uint32_t ip4(const struct run *r, const char *word)
+{
+    struct in_addr a;
+    if (!word || inet_pton(AF_INET, word, &a) != 1)
+        die(r, "not an address", word);
+    return ntohl(a.s_addr);
+}
+
+static void config(struct run *r, char **word)
+{
+    static const char *const methods[] = { "none", "pap", "chap", "mschapv2" };
+    struct ppp_cfg *c = &r->cfg;
+    const char *key = word[0];
+    if (strcmp(key, "auth") == 0) {
+        memset(c->auth, 0, sizeof c->auth);
+        for (unsigned i = 0; word[1 + i]; i++)
+            for (uint8_t m = 0; m < 4; m++)
+                if (strcmp(word[1 + i], methods[m]) == 0)
+                    c->auth[i] = m;
+    } else if (strcmp(key, "mtu") == 0) {
+        c->mtu = (uint16_t)atoi(word[1]);
+    } else if (strcmp(key, "mru") == 0) {
+        c->mru = (uint16_t)atoi(word[1]);
+    } else if (strcmp(key, "server") == 0) {
+        c->server_ip4 = ip4(r, word[1]);
+    } else if (strcmp(key, "dns") == 0 || strcmp(key, "nbns") == 0) {
+        uint32_t *to = key[0] == 'd' ? c->dns : c->nbns;
+        to[0] = ip4(r, word[1]);
+        to[1] = word[2] ? ip4(r, word[2]) : 0;
+    } else if (strcmp(key, "ip6") == 0) {
+        c->ipv6 = strcmp(word[1], "on") == 0;
+    } else if (strcmp(key, "tries") == 0) {
+        c->auth_tries = (uint8_t)atoi(word[1]);
+    } else if (strcmp(key, "echo") == 0) {
+        c->lcp_echo_idle_ms = (uint32_t)atoi(word[1]);
+        c->lcp_echo_misses = (uint8_t)atoi(word[2]);
+    } else {
+        die(r, "unknown key", key);
+    }
+}
+
+static void make_link(struct run *r)
+{
+    struct users_error err;
+    if (r->link)
+        return;
+    if (users_parse(r->users_text, strlen(r->users_text), &r->users, &err) != 0)
+        die(r, "users", err.text);
+    r->link = ppp_link_new(&r->cfg, (struct rng){ count_up, &r->counter });
+    if (!r->link)
+        die(r, "out of memory", NULL);
+}
+
+static void pass_time(struct run *r, uint64_t ms)
+{
+    uint64_t end = r->now_ms + ms, at;
+    while ((at = ppp_link_deadline(r->link)) <= end) {
+        if (at > r->now_ms)
+            r->now_ms = at;
+        check(r, ppp_link_expire(r->link, r->now_ms, &r->q), "expire");
+        if (ppp_link_deadline(r->link) <= r->now_ms)
+            die(r, "a deadline that does not move", NULL);
+        settle(r);
+    }
+    r->now_ms = end;
+}
+
+static void auth_verdict(struct run *r, const char *word)
+{
+    struct ppp_auth_result res = { .code = (uint16_t)(strcmp(word, "ok") == 0 ? 0 : atoi(word)) };
+    memcpy(res.auth_response, "S=0123456789ABCDEF0123456789ABCDEF01234567", 42);
+    check(r, ppp_link_auth_result(r->link, &res, r->now_ms, &r->q), "auth_result");
+}
+
+static void command(struct run *r, char **word)
+{
+    const char *verb = word[0];
+    make_link(r);
+    if (strcmp(verb, "start") == 0) {
+        check(r, ppp_link_start(r->link, r->now_ms, &r->q), "start");
+    } else if (strcmp(verb, "auth") == 0 && word[1]) {
+        auth_verdict(r, word[1]);
+    } else if (strcmp(verb, "set-ip4") == 0) {
+        check(r, ppp_link_set_ip4(r->link, ip4(r, word[1]), r->now_ms, &r->q), "set_ip4");
+    } else if (strcmp(verb, "terminate") == 0 && word[1]) {
+        check(r, ppp_link_terminate(r->link, word[1] + (word[1][0] == '"'), r->now_ms, &r->q), "terminate");
+    } else if (strcmp(verb, "alive") == 0) {
+        ppp_link_alive(r->link, r->now_ms);
+    } else if (strcmp(verb, "phase") == 0 && word[1]) {
+        if (strcmp(word[1], ppp_link_phase(r->link)) != 0)
+            die(r, "another phase", ppp_link_phase(r->link));
+    } else if (strcmp(verb, "mru") == 0 && word[1]) {
+        if (atoi(word[1]) != ppp_link_peer_mru(r->link))
+            die(r, "another MRU", NULL);
+    } else {
+        die(r, "unknown command", verb);
+    }
+}
+
+/* Splits at blanks; a word that begins with a quote runs to the next one and keeps the first. */
+static void split(char *line, char **word)
+{
+    size_t n = 0;
+    for (char *p = line; *p && n < WORDS_MAX - 1;) {
+        p += strspn(p, " \t\r\n");
+        if (!*p || *p == '#')
+            break;
+        word[n++] = p;
+        p += *p == '"' ? 1 + strcspn(p + 1, "\"") : strcspn(p, " \t\r\n");
+        if (*p)
+            *p++ = 0;
+    }
+    word[n] = NULL;
+}
+
+static void play_line(struct run *r, char *line)
+{
+    char *word[WORDS_MAX];
+    if (strncmp(line, "user ", 5) == 0) {
+        size_t used = strlen(r->users_text);
+        snprintf(r->users_text + used, sizeof r->users_text - used, "%s", line + 5);
+        return;
+    }
+    split(line, word);
+    if (!word[0])
+        return;
+    if (strcmp(word[0], "config") == 0 && word[1] && word[2]) {
+        config(r, word + 1);
+    } else if (strcmp(word[0], "address") == 0) {
+        r->address = ip4(r, word[1]);
+    } else if (strcmp(word[0], "manual") == 0) {
+        r->manual = true;
+    } else if (strcmp(word[0], "<") == 0) {
+        expect_frame(r, word + 1);
+    } else if (strcmp(word[0], "!") == 0 && word[1]) {
+        expect_event(r, word + 1);
+    } else {
+        quiet(r);
+        if (strcmp(word[0], ">") == 0)
+            client_sends(r, word + 1);
+        else if (strcmp(word[0], "+") == 0 && word[1])
+            pass_time(r, strtoul(word[1], NULL, 10));
+        else
+            command(r, word);
+        settle(r);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct run r;
+    char line[9000];
+    if (argc != 2 || digest_init() != 0) {
+        fprintf(stderr, "usage: run_replay FILE.rp\n");
+        return 2;
+    }
+    r.file = argv[1];
+    r.cfg = (struct ppp_cfg){ .mtu = 1400, .auth = { PPP_AUTH_MSCHAPV2 }, .server_ip4 = 0x0a080001, .auth_tries = 3 };
+    r.q = evq_make(r.mem, sizeof r.mem);
+    r.seen = evq_make(r.seen_mem, sizeof r.seen_mem);
+    FILE *f = fopen(r.file, "r");
+    if (!f)
+        die(&r, "cannot open", NULL);
+    while (fgets(line, sizeof line, f)) {
+        r.line++;
+        play_line(&r, line);
+    }
+    fclose(f);
+    quiet(&r);
+    if (!r.link)
+        die(&r, "an empty scenario", NULL);
+    ppp_link_free(r.link);
+    users_free(r.users);
+    return 0;
+}
