@@ -29,7 +29,12 @@ struct log_kv {
     int64_t num;
 };
 
-#define LOG_S(k, v) ((struct log_kv){ (k), (v) ? (v) : "", SIZE_MAX, 0 })   /* text up to its NUL */
+static inline struct log_kv log_kv_text(const char *key, const char *text)
+{
+    return (struct log_kv){ key, text ? text : "", SIZE_MAX, 0 };
+}
+
+#define LOG_S(k, v) log_kv_text((k), (v))                                   /* text up to its NUL, or NULL */
 #define LOG_B(k, v, n) ((struct log_kv){ (k), (const char *)(v), (n), 0 })  /* n bytes of text    */
 #define LOG_N(k, v) ((struct log_kv){ (k), NULL, 0, (int64_t)(v) })         /* a number           */
 

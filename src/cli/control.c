@@ -1,0 +1,248 @@
+/* The commands that talk to the running daemon: status, sessions, disconnect, reload, drain. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "ctl/client.h"
+#include "server/config.h"
+
+struct control {
+    const char *config, *socket, *user;
+    bool json, off;
+    const char *arg; /* what is left of the command line, at most one word */
+};
+
+static int parse(struct control *c, int argc, char **argv, bool takes_arg)
+{
+    enum { OPT_JSON = 256, OPT_USER, OPT_OFF };
+    static const struct option options[] = {
+        { "config", required_argument, NULL, 'c' },   { "socket", required_argument, NULL, 's' },
+        { "json", no_argument, NULL, OPT_JSON },      { "user", required_argument, NULL, OPT_USER },
+        { "off", no_argument, NULL, OPT_OFF },        { NULL, 0, NULL, 0 },
+    };
+    int o;
+    *c = (struct control){ .config = CLI_CONFIG_DEFAULT };
+    while ((o = getopt_long(argc, argv, "c:s:", options, NULL)) != -1)
+        switch (o) {
+        case 'c': c->config = optarg; break;
+        case 's': c->socket = optarg; break;
+        case OPT_JSON: c->json = true; break;
+        case OPT_USER: c->user = optarg; break;
+        case OPT_OFF: c->off = true; break;
+        default: return EXIT_USAGE;
+        }
+    if (takes_arg && optind < argc)
+        c->arg = argv[optind++];
+    if (optind < argc) {
+        cli_fail("\"%s\" is one word too many; see 'gatehouse %s --help'", argv[optind], argv[0]);
+        return EXIT_USAGE;
+    }
+    return EXIT_GOOD;
+}
+
+/* The answer's JSON, or NULL after saying why not; *status is the exit status then. */
+static json_t *ask(const struct control *c, const char *method, const char *path, json_t *body, int *status)
+{
+    struct config *cfg = NULL;
+    struct config_error err;
+    const char *socket = c->socket;
+    *status = EXIT_USAGE;
+    if (!socket && config_load(c->config, &cfg, &err)) {
+        cli_fail("%s", err.text);
+        cli_fail("the control socket is named there; or give it with --socket PATH");
+        json_decref(body);
+        return NULL;
+    }
+    if (!socket)
+        socket = cfg->control.socket;
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL, *answer = NULL;
+    int http = 0, rc = ctl_request(socket, method, path, text, &http, &answer);
+    json_decref(body);
+    free(text);
+    if (rc) {
+        *status = EXIT_NO_DAEMON;
+        if (rc == ERR_SYSTEM && errno == EACCES)
+            cli_fail("%s: permission denied: run this as root", socket);
+        else if (rc == ERR_SYSTEM)
+            cli_fail("%s: %s: is 'gatehouse serve' running, with this configuration?", socket, strerror(errno));
+        else
+            cli_fail("%s: the daemon gave no answer", socket);
+        config_free(cfg);
+        return NULL;
+    }
+    config_free(cfg);
+    json_t *j = json_loads(answer, 0, NULL);
+    free(answer);
+    const char *why = json_string_value(json_object_get(j, "error"));
+    *status = http >= 200 && http < 300 ? EXIT_GOOD : EXIT_BAD;
+    if (!j)
+        cli_fail("the daemon's answer is not JSON");
+    else if (why && !c->json)
+        cli_fail("%s", why);
+    return j;
+}
+
+static void print_json(const json_t *j)
+{
+    char *text = json_dumps(j, JSON_INDENT(2));
+    if (text)
+        puts(text);
+    free(text);
+}
+
+static int64_t num(const json_t *j, const char *key)
+{
+    return json_integer_value(json_object_get(j, key));
+}
+
+static const char *str(const json_t *j, const char *key)
+{
+    const char *s = json_string_value(json_object_get(j, key));
+    return s ? s : "-";
+}
+
+/* 75 -> "1m15s", 90000 -> "1d1h". */
+static const char *span(int64_t s, char out[32])
+{
+    if (s >= 86400)
+        snprintf(out, 32, "%" PRId64 "d%" PRId64 "h", s / 86400, s % 86400 / 3600);
+    else if (s >= 3600)
+        snprintf(out, 32, "%" PRId64 "h%" PRId64 "m", s / 3600, s % 3600 / 60);
+    else if (s >= 60)
+        snprintf(out, 32, "%" PRId64 "m%" PRId64 "s", s / 60, s % 60);
+    else
+        snprintf(out, 32, "%" PRId64 "s", s);
+    return out;
+}
+
+static const char *bytes(int64_t n, char out[32])
+{
+    static const char unit[] = " KMGTP";
+    double v = (double)n;
+    int u = 0;
+    for (; v >= 1024 && unit[u + 1]; u++)
+        v /= 1024;
+    snprintf(out, 32, u ? "%.1f%c" : "%.0f", v, unit[u]);
+    return out;
+}
+
+static void print_status(const json_t *j)
+{
+    char up[32];
+    const json_t *t = json_object_get(j, "totals");
+    printf("gatehouse %s, up %s, configuration %s (generation %" PRId64 ")%s\n", str(j, "version"), span(num(j, "seconds"), up),
+           str(j, "config"), num(j, "generation"), json_is_true(json_object_get(j, "draining")) ? ", draining" : "");
+    printf("calls        %" PRId64 " now, %" PRId64 " came up since the start; %" PRId64 " addresses free\n", num(j, "calls"),
+           num(t, "calls_up"), num(j, "addresses_free"));
+    printf("web          %" PRId64 " connections now, %" PRId64 " since the start\n", num(j, "web"), num(t, "web"));
+    printf("logins       %" PRId64 " good, %" PRId64 " refused\n", num(t, "login_ok"), num(t, "login_failed"));
+    printf("connections  %" PRId64 " now, %" PRId64 " accepted; %" PRId64 " refused, %" PRId64 " failed in TLS\n",
+           num(j, "connections"), num(t, "accepted"), num(t, "refused"), num(t, "tls_failed"));
+    const char *err = str(j, "last_reload_error");
+    if (*err)
+        printf("last reload  FAILED: %s\n", err);
+}
+
+int cli_status(int argc, char **argv)
+{
+    struct control c;
+    int status = parse(&c, argc, argv, false);
+    if (status)
+        return status;
+    json_t *j = ask(&c, "GET", "/v1/status", NULL, &status);
+    if (j && c.json)
+        print_json(j);
+    else if (j && status == EXIT_GOOD)
+        print_status(j);
+    json_decref(j);
+    return status;
+}
+
+static void print_sessions(const json_t *list)
+{
+    size_t i;
+    json_t *s;
+    printf("%-8s %-20s %-15s %-24s %8s %8s %8s  %s\n", "ID", "USER", "ADDRESS", "FROM", "TIME", "IN", "OUT", "STATE");
+    json_array_foreach(list, i, s) {
+        char t[32], in[32], out[32];
+        printf("%-8" PRId64 " %-20s %-15s %-24s %8s %8s %8s  %s\n", num(s, "id"), *str(s, "user") ? str(s, "user") : "-",
+               str(s, "ip"), str(s, "peer"), span(num(s, "seconds"), t), bytes(num(s, "rx_bytes"), in),
+               bytes(num(s, "tx_bytes"), out), json_is_true(json_object_get(s, "up")) ? "up" : str(s, "phase"));
+    }
+}
+
+int cli_sessions(int argc, char **argv)
+{
+    struct control c;
+    int status = parse(&c, argc, argv, false);
+    if (status)
+        return status;
+    json_t *j = ask(&c, "GET", "/v1/sessions", NULL, &status);
+    if (j && c.json)
+        print_json(j);
+    else if (j && status == EXIT_GOOD)
+        print_sessions(json_object_get(j, "sessions"));
+    json_decref(j);
+    return status;
+}
+
+int cli_disconnect(int argc, char **argv)
+{
+    struct control c;
+    int status = parse(&c, argc, argv, true);
+    if (status)
+        return status;
+    char *end = NULL;
+    long long id = c.arg ? strtoll(c.arg, &end, 10) : 0;
+    if (!!c.arg == !!c.user || (c.arg && (!*c.arg || *end || id <= 0))) {
+        cli_fail("disconnect takes the ID of a call (see 'gatehouse sessions'), or --user NAME");
+        return EXIT_USAGE;
+    }
+    json_t *body = c.user ? json_pack("{s:s}", "user", c.user) : json_pack("{s:I}", "id", (json_int_t)id);
+    json_t *j = ask(&c, "POST", "/v1/disconnect", body, &status);
+    if (j && c.json)
+        print_json(j);
+    else if (j && json_object_get(j, "disconnected"))
+        printf("%" PRId64 " call%s ended\n", num(j, "disconnected"), num(j, "disconnected") == 1 ? "" : "s");
+    json_decref(j);
+    return status;
+}
+
+int cli_reload(int argc, char **argv)
+{
+    struct control c;
+    int status = parse(&c, argc, argv, false);
+    if (status)
+        return status;
+    json_t *j = ask(&c, "POST", "/v1/reload", NULL, &status);
+    if (j && c.json)
+        print_json(j);
+    else if (j && status == EXIT_GOOD) {
+        const char *later = str(j, "restart_needed_for");
+        printf("reloaded: generation %" PRId64 " serves new connections, calls stay as they are\n", num(j, "generation"));
+        if (*later)
+            printf("changed, but taken into use at the next start only: %s\n", later);
+    }
+    json_decref(j);
+    return status;
+}
+
+int cli_drain(int argc, char **argv)
+{
+    struct control c;
+    int status = parse(&c, argc, argv, false);
+    if (status)
+        return status;
+    json_t *j = ask(&c, "POST", "/v1/drain", json_pack("{s:b}", "off", c.off), &status);
+    if (j && c.json)
+        print_json(j);
+    else if (j && status == EXIT_GOOD)
+        printf("%s; %" PRId64 " up now\n", c.off ? "new calls are accepted again" : "no new calls are accepted", num(j, "calls"));
+    json_decref(j);
+    return status;
+}

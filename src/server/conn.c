@@ -1,0 +1,460 @@
+#include "server/conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server/call.h"
+
+#define LINGER_MS 2000
+#define CONNECT_MS 10000
+
+/* ---- limits and accounting ---- */
+
+static void addr_set(const struct sockaddr_storage *ss, uint8_t ip[16], uint16_t *port, uint8_t *family)
+{
+    if (ss->ss_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, ss, sizeof in);
+        memcpy(ip, &in.sin_addr, 4);
+        *port = ntohs(in.sin_port);
+        *family = 4;
+    } else {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, ss, sizeof in6);
+        memcpy(ip, &in6.sin6_addr, 16);
+        *port = ntohs(in6.sin6_port);
+        *family = 6;
+    }
+}
+
+static bool addresses(int fd, struct proxy_addr *a, char *text, size_t cap)
+{
+    struct sockaddr_storage peer, own;
+    socklen_t peer_len = sizeof peer, own_len = sizeof own;
+    if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0 || getsockname(fd, (struct sockaddr *)&own, &own_len) < 0)
+        return false; /* gone already */
+    addr_set(&peer, a->src, &a->src_port, &a->family);
+    addr_set(&own, a->dst, &a->dst_port, &a->family);
+    char ip[INET6_ADDRSTRLEN];
+    inet_ntop(a->family == 4 ? AF_INET : AF_INET6, a->src, ip, sizeof ip);
+    snprintf(text, cap, a->family == 4 ? "%s:%u" : "[%s]:%u", ip, a->src_port);
+    return true;
+}
+
+static void refuse(struct worker *w, const struct log_ctx *ctx, const char *why, const char *remedy)
+{
+    w->counts.refused++;
+    if (!log_allowed(&w->log_refused, 20, net_now(&w->loop)))
+        return;
+    log_notice(ctx, "refused", why, LOG_S("remedy", remedy), LOG_N("dropped", w->log_refused.dropped));
+    w->log_refused.dropped = 0;
+}
+
+/* Counts the new connection, or says why it cannot be taken. */
+static bool admit(struct conn *c)
+{
+    struct worker *w = c->w;
+    const struct config *cfg = c->gen->cfg;
+    if (c->source->unauthenticated >= (unsigned)cfg->limits.unauthenticated_per_source) {
+        refuse(w, &c->log, "too many unfinished connections from this address",
+               "an attack, or many clients behind one NAT: limits.unauthenticated-per-source");
+        return false;
+    }
+    if (atomic_load(&w->engine->n_conns) >= (unsigned)cfg->limits.connections) {
+        refuse(w, &c->log, "too many connections", "raise limits.connections");
+        return false;
+    }
+    return true;
+}
+
+static void source_is_web(struct conn *c)
+{
+    conn_authenticated(c);
+    c->web = true;
+    c->source->web++;
+}
+
+void conn_authenticated(struct conn *c)
+{
+    if (c->unauthenticated)
+        c->source->unauthenticated--;
+    c->unauthenticated = false;
+}
+
+/* ---- the end ---- */
+
+void conn_free(struct conn *c)
+{
+    struct worker *w = c->w;
+    net_timer_cancel(&w->loop, &c->timer);
+    tls_stream_free(c->tls);
+    net_fd_close(c->nf);
+    free(c->head_buf);
+    free(c->head);
+    free(c->reply);
+    if (c->source) {
+        conn_authenticated(c);
+        if (c->web)
+            c->source->web--;
+        worker_source_release(w, c->source);
+    }
+    generation_unref(c->gen);
+    LIST_REMOVE(c, link);
+    w->n_conns--;
+    atomic_fetch_sub(&w->engine->n_conns, 1);
+    if (c->gone)
+        *c->gone = true;
+    free(c);
+    worker_conn_gone(w);
+}
+
+void conn_stop(struct conn *c)
+{
+    if (c->relay)
+        relay_stop(c->relay); /* frees the connection from relay_done() */
+    else if (!c->call)
+        conn_free(c);
+}
+
+static void timer_in(struct conn *c, uint64_t ms)
+{
+    if (net_timer_set(&c->w->loop, &c->timer, net_now(&c->w->loop) + ms))
+        c->timer.deadline_ms = 0; /* no memory for a timer: the next I/O or stop ends it */
+}
+
+/* ---- short answers ---- */
+
+static void reply_io(struct conn *c)
+{
+    while (c->reply_off < c->reply_len) {
+        size_t n = 0;
+        int rc = tls_stream_write(c->tls, c->reply + c->reply_off, c->reply_len - c->reply_off, &n);
+        if (rc == ERR_AGAIN) {
+            net_fd_want(c->nf, tls_stream_wants(c->tls));
+            return;
+        }
+        if (rc) {
+            conn_free(c);
+            return;
+        }
+        c->reply_off += n;
+    }
+    /* A reset would throw the answer away: end our side, then wait a little for the client to end its own. */
+    int rc = tls_stream_shutdown(c->tls);
+    (void)rc;
+    shutdown(net_fd_num(c->nf), SHUT_WR);
+    c->state = CONN_LINGER;
+    net_fd_want(c->nf, NET_READ);
+    timer_in(c, LINGER_MS);
+}
+
+static void linger_io(struct conn *c)
+{
+    char sink[4096];
+    ssize_t n = recv(net_fd_num(c->nf), sink, sizeof sink, 0);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        conn_free(c);
+}
+
+static void reply(struct conn *c, int status, const char *body)
+{
+    char text[1024];
+    bool head_only = c->head && strcmp(c->head->method, "HEAD") == 0;
+    size_t n = http_error_reply(text, sizeof text, status, (int64_t)time(NULL), head_only ? NULL : body);
+    c->reply = malloc(n ? n : 1);
+    if (!c->reply || !n) {
+        conn_free(c);
+        return;
+    }
+    memcpy(c->reply, text, n);
+    c->reply_len = n;
+    c->state = CONN_REPLY;
+    timer_in(c, LINGER_MS);
+    reply_io(c);
+}
+
+/* ---- verdicts ---- */
+
+static void relay_done(void *arg, const struct relay_result *r)
+{
+    struct conn *c = arg;
+    c->relay = NULL;
+    c->tls = NULL;
+    c->nf = NULL;
+    c->w->n_relays--;
+    if (r->end == RELAY_UPSTREAM_DOWN)
+        log_warn(&c->log, "upstream-down", "the web server cannot be reached: the client got a 502 page",
+                 LOG_S("reason", r->error ? strerror(r->error) : "timed out"),
+                 LOG_S("remedy", "start the web server, or correct web.upstream"));
+    else
+        log_info(&c->log, "web-done", "web connection ended", LOG_S("how", relay_end_name(r->end)), LOG_N("up", r->up),
+                 LOG_N("down", r->down), LOG_S("reason", r->error ? strerror(r->error) : ""));
+    conn_free(c);
+}
+
+static void to_web(struct conn *c, bool h2)
+{
+    const struct generation_web *site = generation_site(c->gen, tls_stream_sni(c->tls));
+    const struct config *cfg = c->gen->cfg;
+    if (c->source->web >= (unsigned)cfg->limits.web_per_source) {
+        refuse(c->w, &c->log, "too many web connections from this address", "raise limits.web-per-source");
+        conn_free(c);
+        return;
+    }
+    if (!site) {
+        refuse(c->w, &c->log, "no web entry for this name", "add a web entry without a name, or one for this name");
+        if (h2)
+            conn_free(c);
+        else
+            reply(c, 421, "No web site of this name is served here.\n");
+        return;
+    }
+    const struct config_addr *up = h2 ? &site->cfg->upstream_h2 : &site->upstream;
+    struct relay_params p = { .upstream = &up->u.sa, .upstream_len = up->len,
+                              .proxy = site->cfg->upstream.len ? site->cfg->proxy_protocol : PROXY_OFF, .addr = c->addr,
+                              .early = c->head_buf, .early_len = c->head_len, .h2 = h2,
+                              .idle_ms = (uint64_t)cfg->limits.idle_timeout_s * 1000, .connect_ms = CONNECT_MS,
+                              .done = relay_done, .arg = c };
+    source_is_web(c);
+    net_timer_cancel(&c->w->loop, &c->timer);
+    c->state = CONN_RELAY;
+    c->w->counts.web++;
+    c->w->n_relays++;
+    struct tls_stream *tls = c->tls;
+    struct net_fd *nf = c->nf;
+    uint8_t *early = c->head_buf;
+    free(c->head);
+    c->head = NULL;
+    c->head_buf = NULL;
+    c->tls = NULL;
+    c->nf = NULL;
+    bool gone = false;
+    c->gone = &gone;
+    struct relay *r = relay_start(&c->w->loop, tls, nf, &p);
+    free(early);
+    if (gone)
+        return; /* ended inside relay_start() */
+    c->gone = NULL;
+    c->relay = r;
+    if (!r) {
+        c->w->n_relays--;
+        conn_free(c);
+    }
+}
+
+static void refuse_sstp(struct conn *c, int status, const char *why, const char *remedy)
+{
+    refuse(c->w, &c->log, why, remedy);
+    reply(c, status, "");
+}
+
+static void to_call(struct conn *c)
+{
+    struct engine *e = c->w->engine;
+    const struct config *cfg = c->gen->cfg;
+    snprintf(c->log.corr, sizeof c->log.corr, "%s", c->head->corr);
+    if (!cfg->vpn_on) {
+        refuse_sstp(c, 400, "an SSTP call came, but the VPN is off", "add a vpn section to the configuration");
+        return;
+    }
+    if (c->w->draining) {
+        refuse_sstp(c, 503, "an SSTP call came while draining", "dial another server, or `gatehouse drain --off`");
+        return;
+    }
+    if (atomic_fetch_add(&e->n_calls, 1) >= (unsigned)cfg->vpn.max_calls) {
+        atomic_fetch_sub(&e->n_calls, 1);
+        refuse_sstp(c, 503, "all calls are taken", "raise vpn.max-calls");
+        return;
+    }
+    char answer[512];
+    size_t n = http_sstp_accept(answer, sizeof answer, (int64_t)time(NULL));
+    log_info(&c->log, "call-request", "SSTP request accepted", LOG_S("host", c->head->host),
+             LOG_S("tls", tls_stream_version(c->tls)), LOG_S("cipher", tls_stream_cipher(c->tls)),
+             LOG_S("sni", tls_stream_sni(c->tls)));
+    struct rd early = rd_make(c->head_buf + c->head->head_len, c->head_len - c->head->head_len);
+    uint8_t *held = c->head_buf;
+    c->head_buf = NULL;
+    free(c->head);
+    c->head = NULL;
+    c->state = CONN_CALL;
+    net_timer_cancel(&c->w->loop, &c->timer);
+    call_start(c, answer, n, early);
+    free(held);
+}
+
+static void to_probe(struct conn *c)
+{
+    const struct config *cfg = c->gen->cfg;
+    log_info(&c->log, "probe", "a request that is not a call on the SSTP URI", LOG_S("method", c->head->method));
+    if (!cfg->vpn_on)
+        reply(c, 400, "");
+    else if (c->w->draining)
+        reply(c, 503, "");
+    else if (cfg->vpn.probe_answer == CONFIG_PROBE_WEB)
+        to_web(c, false);
+    else
+        reply(c, cfg->vpn.probe_answer == CONFIG_PROBE_404 ? 404 : 401, "");
+}
+
+/* c may be gone afterwards, unless it is HTTP_MORE. */
+static void act_on(struct conn *c, enum http_verdict verdict)
+{
+    switch (verdict) {
+    case HTTP_MORE: return;
+    case HTTP_WEB: to_web(c, false); return;
+    case HTTP_SSTP: to_call(c); return;
+    case HTTP_PROBE: to_probe(c); return;
+    case HTTP_BAD:
+        refuse(c->w, &c->log, "a request for the SSTP URI that cannot be served", c->head->why);
+        reply(c, c->gen->cfg->vpn_on ? c->head->status : 400, "");
+        return;
+    }
+}
+
+/* ---- states ---- */
+
+static void head_io(struct conn *c)
+{
+    for (;;) {
+        size_t n = 0, room = HTTP_HEAD_MAX + 1 - c->head_len;
+        int rc = room ? tls_stream_read(c->tls, c->head_buf + c->head_len, room, &n) : ERR_LIMIT;
+        if (rc == ERR_AGAIN) {
+            net_fd_want(c->nf, tls_stream_wants(c->tls));
+            return;
+        }
+        if (rc) {
+            log_info(&c->log, "closed-early", "the client left before its first request was whole",
+                     LOG_S("reason", tls_stream_error(c->tls)));
+            conn_free(c);
+            return;
+        }
+        c->head_len += n;
+        enum http_verdict verdict = http_head_input(c->head, rd_make(c->head_buf, c->head_len));
+        act_on(c, verdict);
+        if (verdict != HTTP_MORE)
+            return;
+    }
+}
+
+static void handshake_done(struct conn *c)
+{
+    if (tls_stream_h2(c->tls)) {
+        to_web(c, true);
+        return;
+    }
+    c->head_buf = malloc(HTTP_HEAD_MAX + 1);
+    c->head = malloc(sizeof *c->head);
+    if (!c->head_buf || !c->head) {
+        conn_free(c);
+        return;
+    }
+    http_head_init(c->head);
+    c->state = CONN_HEAD;
+    timer_in(c, (uint64_t)c->gen->cfg->limits.head_timeout_s * 1000);
+    head_io(c);
+}
+
+static void handshake_io(struct conn *c)
+{
+    struct worker *w = c->w;
+    int rc = tls_stream_handshake(c->tls);
+    if (rc == ERR_AGAIN) {
+        net_fd_want(c->nf, tls_stream_wants(c->tls));
+        return;
+    }
+    if (!rc) {
+        handshake_done(c);
+        return;
+    }
+    w->counts.tls_failed++;
+    if (log_allowed(&w->log_tls, 20, net_now(&w->loop))) {
+        const char *why = tls_stream_error(c->tls);
+        bool http = strstr(why, "http request") != NULL;
+        log_ev(rc == ERR_CLOSED ? LOG_LV_INFO : LOG_LV_NOTICE, &c->log, "tls-failed", "no TLS connection came about",
+               LOG_S("reason", why), LOG_N("dropped", w->log_tls.dropped),
+               LOG_S("remedy", http ? "the client spoke plain HTTP to the TLS port: use https://"
+                                    : "see whether the client's TLS versions and ciphers are among tls.*, and whether it "
+                                      "trusts the certificate"));
+        w->log_tls.dropped = 0;
+    }
+    conn_free(c);
+}
+
+static void on_io(void *arg, int events)
+{
+    struct conn *c = arg;
+    switch (c->state) {
+    case CONN_HANDSHAKE: handshake_io(c); return;
+    case CONN_HEAD: head_io(c); return;
+    case CONN_REPLY: reply_io(c); return;
+    case CONN_LINGER: linger_io(c); return;
+    case CONN_CALL: call_io(c->call, events); return;
+    case CONN_RELAY: return;
+    }
+}
+
+static void on_timer(struct timer_entry *e, uint64_t now_ms)
+{
+    struct conn *c = (struct conn *)(void *)((char *)e - offsetof(struct conn, timer));
+    struct worker *w = c->w;
+    (void)now_ms;
+    if (c->state == CONN_CALL) {
+        call_settle(c->call);
+        return;
+    }
+    if (c->state == CONN_HANDSHAKE || c->state == CONN_HEAD) {
+        const char *what = c->state == CONN_HANDSHAKE ? "no TLS handshake in time" : "no complete request in time";
+        if (log_allowed(&w->log_tls, 20, net_now(&w->loop)))
+            log_notice(&c->log, "timed-out", what,
+                       LOG_S("remedy", "a scanner, or a slow path: limits.handshake-timeout, limits.head-timeout"));
+    }
+    conn_free(c);
+}
+
+void conn_accept(struct worker *w, int fd)
+{
+    struct conn *c = calloc(1, sizeof *c);
+    int one = 1;
+    if (!c) {
+        close(fd);
+        return;
+    }
+    c->w = w;
+    c->gen = generation_ref(w->gen);
+    c->timer.fn = on_timer;
+    c->accepted_ms = net_now(&w->loop);
+    LIST_INSERT_HEAD(&w->conns, c, link);
+    w->n_conns++;
+    w->counts.accepted++;
+    atomic_fetch_add(&w->engine->n_conns, 1);
+    c->log.conn = atomic_fetch_add(&w->engine->next_conn, 1) + 1;
+    bool known = addresses(fd, &c->addr, c->log.peer, sizeof c->log.peer);
+    if (known && (c->source = worker_source(w, &c->addr)))
+        c->source->total++;
+    if (!c->source || !admit(c)) {
+        close(fd);
+        conn_free(c);
+        return;
+    }
+    c->unauthenticated = true;
+    c->source->unauthenticated++;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    c->tls = tls_stream_new(c->gen->certs, fd);
+    c->nf = net_fd_new(&w->loop, fd, on_io, c);
+    if (!c->tls || !c->nf) {
+        conn_free(c);
+        return;
+    }
+    net_fd_want(c->nf, NET_READ);
+    timer_in(c, (uint64_t)c->gen->cfg->limits.handshake_timeout_s * 1000);
+}

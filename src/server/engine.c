@@ -1,0 +1,324 @@
+#include "server/engine.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "ctl/server.h"
+#include "server/call.h"
+#include "server/engine_ctl.h"
+#include "server/priv.h"
+#include "server/process.h"
+#include "server/worker.h"
+
+/* ---- IPv6 interface identifiers of all calls ---- */
+
+struct iid_entry {
+    uint8_t iid[8];
+    unsigned worker;
+    struct call *call;
+    UT_hash_handle hh;
+};
+
+int engine_iid_claim(struct engine *e, const uint8_t iid[8], unsigned worker, struct call *call)
+{
+    struct iid_entry *x = NULL;
+    int rc = ERR_LIMIT;
+    pthread_mutex_lock(&e->iid_lock);
+    HASH_FIND(hh, e->iids, iid, 8, x);
+    if (!x && (x = calloc(1, sizeof *x))) {
+        memcpy(x->iid, iid, 8);
+        x->worker = worker;
+        x->call = call;
+        HASH_ADD(hh, e->iids, iid, 8, x);
+        if (x->hh.tbl)
+            rc = 0;
+        else
+            free(x);
+    }
+    pthread_mutex_unlock(&e->iid_lock);
+    return rc;
+}
+
+void engine_iid_release(struct engine *e, const uint8_t iid[8])
+{
+    struct iid_entry *x = NULL;
+    pthread_mutex_lock(&e->iid_lock);
+    HASH_FIND(hh, e->iids, iid, 8, x);
+    if (x)
+        HASH_DEL(e->iids, x);
+    pthread_mutex_unlock(&e->iid_lock);
+    free(x);
+}
+
+int engine_iid_find(struct engine *e, const uint8_t iid[8], struct call **call)
+{
+    struct iid_entry *x = NULL;
+    int owner = -1;
+    pthread_mutex_lock(&e->iid_lock);
+    HASH_FIND(hh, e->iids, iid, 8, x);
+    if (x) {
+        owner = (int)x->worker;
+        *call = x->call;
+    }
+    pthread_mutex_unlock(&e->iid_lock);
+    return owner;
+}
+
+/* ---- messages to workers ---- */
+
+struct ip_msg {
+    struct worker_msg m;
+    uint32_t ip;
+};
+
+static void run_hangup_ip(struct worker *w, struct worker_msg *m)
+{
+    uint32_t slot = pool_slot(&w->engine->pool, ((struct ip_msg *)(void *)m)->ip);
+    free(m);
+    struct call *k = slot == UINT32_MAX ? NULL : w->by_slot[slot];
+    if (k) {
+        call_hangup(k, "replaced", "the same user dials again");
+        call_settle(k);
+    }
+}
+
+void engine_hangup_ip(struct engine *e, unsigned owner, uint32_t ip)
+{
+    struct ip_msg *msg = malloc(sizeof *msg);
+    if (!msg)
+        return;
+    *msg = (struct ip_msg){ .m.run = run_hangup_ip, .ip = ip };
+    worker_post(&e->worker[owner], &msg->m);
+}
+
+struct gen_msg {
+    struct worker_msg m;
+    struct generation *gen; /* one reference */
+};
+
+static void run_new_generation(struct worker *w, struct worker_msg *m)
+{
+    struct generation *old = w->gen;
+    w->gen = ((struct gen_msg *)(void *)m)->gen;
+    generation_unref(old);
+    free(m);
+}
+
+static void run_stop(struct worker *w, struct worker_msg *m)
+{
+    free(m);
+    worker_begin_stop(w);
+}
+
+/* ---- reload ---- */
+
+static int publish(struct engine *e, struct generation *g)
+{
+    struct gen_msg *msg[CONFIG_THREADS_MAX];
+    for (unsigned i = 0; i < e->n_workers; i++)
+        if (!(msg[i] = malloc(sizeof *msg[i]))) {
+            while (i)
+                free(msg[--i]);
+            return ERR_NOMEM;
+        }
+    for (unsigned i = 0; i < e->n_workers; i++) {
+        *msg[i] = (struct gen_msg){ .m.run = run_new_generation, .gen = generation_ref(g) };
+        worker_post(&e->worker[i], &msg[i]->m);
+    }
+    return 0;
+}
+
+int engine_reload(struct engine *e, char *err, size_t cap)
+{
+    struct priv_msg answer = { 0 };
+    struct generation *g = NULL;
+    int status;
+    pthread_mutex_lock(&e->reload_lock);
+    int rc = priv_ask(e->channel, PRIV_RELOAD, 0, &answer, NULL, 0);
+    snprintf(err, cap, "%s", answer.text);
+    if (!rc) {
+        char why[PRIV_TEXT_MAX];
+        rc = generation_load(e->channel, e->tickets, e->gen->number + 1, &g, why, sizeof why, &status);
+        if (!rc && (g->cfg->vpn_on != e->gen->cfg->vpn_on)) {
+            snprintf(why, sizeof why, "switching the vpn section on or off needs a restart");
+            rc = ERR_USAGE;
+        }
+        if (!rc && (rc = publish(e, g)))
+            snprintf(why, sizeof why, "out of memory");
+        if (rc)
+            snprintf(err, cap, "%s", why);
+        struct priv_msg end = { 0 };
+        int told = priv_ask(e->channel, rc ? PRIV_DROP : PRIV_COMMIT, 0, &end, NULL, 0);
+        (void)told; /* a monitor that is gone ends us by signal */
+    }
+    if (rc) {
+        generation_unref(g);
+        snprintf(e->last_reload_error, sizeof e->last_reload_error, "%s", err);
+        log_error(NULL, "reload-failed", "the new configuration is not used: the one before stays in force",
+                  LOG_S("reason", err));
+    } else {
+        generation_unref(e->gen);
+        e->gen = g;
+        e->last_reload_error[0] = 0;
+        if (g->users)
+            pool_reserve(&e->pool, g->users);
+        log_setup(g->cfg->log.level, g->cfg->log.format, !getenv("JOURNAL_STREAM"));
+        log_notice(NULL, "reload-done", "the new configuration is in force for new connections",
+                   LOG_N("generation", g->number), LOG_S("restart_needed_for", err));
+    }
+    pthread_mutex_unlock(&e->reload_lock);
+    return rc;
+}
+
+/* ---- life ---- */
+
+static int fail(struct engine *e, int status, const char *text)
+{
+    struct priv_msg m = { 0 };
+    snprintf(m.text, sizeof m.text, "%s", text);
+    int rc = priv_ask(e->channel, PRIV_FAIL, (uint32_t)status, &m, NULL, 0);
+    (void)rc;
+    return status;
+}
+
+static int take_fds(struct engine *e, enum priv_request what, uint32_t index, int *fds, unsigned *n)
+{
+    struct priv_msg answer = { 0 };
+    int rc = priv_ask(e->channel, what, index, &answer, fds, PRIV_FDS_MAX);
+    *n = rc ? 0 : answer.n_fds;
+    return rc;
+}
+
+/* The number of workers is the number of TUN queues, or of listener sets that the monitor gives out. */
+static int start_workers(struct engine *e)
+{
+    int tun[PRIV_FDS_MAX], listeners[PRIV_FDS_MAX];
+    unsigned n_tun = 0, n = 0;
+    int rc = e->gen->cfg->vpn_on ? take_fds(e, PRIV_TUN, 0, tun, &n_tun) : 0;
+    e->worker = calloc(CONFIG_THREADS_MAX, sizeof *e->worker);
+    if (!e->worker)
+        return ERR_NOMEM;
+    int all[CONFIG_THREADS_MAX][CONFIG_LISTEN_MAX];
+    for (unsigned got; !rc && e->n_workers < CONFIG_THREADS_MAX && !take_fds(e, PRIV_LISTENERS, e->n_workers, listeners, &got);) {
+        memcpy(all[e->n_workers++], listeners, got * sizeof listeners[0]);
+        n = got;
+    }
+    if (!rc && (!e->n_workers || (n_tun && n_tun != e->n_workers)))
+        rc = ERR_BUG;
+    for (unsigned i = 0; !rc && i < e->n_workers; i++)
+        rc = worker_start(&e->worker[i], e, i, all[i], n, n_tun ? tun[i] : -1);
+    return rc;
+}
+
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void serve(struct engine *e, const sigset_t *set)
+{
+    int sig = 0;
+    char err[PRIV_TEXT_MAX];
+    /* SIGINT goes to the whole terminal's group: the monitor decides, by SIGTERM. */
+    while (sigwait(set, &sig) == 0 && sig != SIGTERM)
+        if (sig == SIGHUP) {
+            int rc = engine_reload(e, err, sizeof err);
+            (void)rc; /* logged */
+        }
+}
+
+static void stop_workers(struct engine *e)
+{
+    log_notice(NULL, "stopping", "hanging up", LOG_N("calls", atomic_load(&e->n_calls)));
+    for (unsigned i = 0; i < e->n_workers; i++) {
+        struct worker_msg *m = malloc(sizeof *m);
+        if (!m)
+            abort(); /* out of memory while going down */
+        m->run = run_stop;
+        worker_post(&e->worker[i], m);
+    }
+    for (unsigned i = 0; i < e->n_workers; i++)
+        pthread_join(e->worker[i].thread, NULL);
+}
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static int prepare(struct engine *e)
+{
+    char err[PRIV_TEXT_MAX] = "";
+    int status;
+    uint64_t key[2];
+    if (digest_init())
+        return fail(e, 1, "OpenSSL's legacy provider (MD4 and DES for MS-CHAPv2) cannot be loaded: install the openssl "
+                          "package with its ossl-modules/legacy.so");
+    if (getrandom(key, sizeof key, 0) != (ssize_t)sizeof key)
+        return fail(e, 1, "no randomness");
+    hash_seed(key);
+    e->tickets = tls_ticket_keys_new();
+    if (!e->tickets)
+        return fail(e, 1, "out of memory");
+    if (generation_load(e->channel, e->tickets, 1, &e->gen, err, sizeof err, &status))
+        return fail(e, status, err);
+    log_setup(e->gen->cfg->log.level, e->gen->cfg->log.format, !getenv("JOURNAL_STREAM"));
+    if (e->gen->cfg->vpn_on) {
+        if (pool_init(&e->pool, e->gen->cfg))
+            return fail(e, 1, "out of memory for the address pool");
+        pool_reserve(&e->pool, e->gen->users);
+    }
+    return 0;
+}
+
+int engine_main(void)
+{
+    struct engine e = { .channel = PRIV_CHANNEL_FD };
+    struct ctl_server *ctl = NULL;
+    sigset_t set;
+    int control[PRIV_FDS_MAX];
+    unsigned n;
+    process_hide();
+    block_signals(&set);
+    pthread_mutex_init(&e.reload_lock, NULL);
+    pthread_mutex_init(&e.iid_lock, NULL);
+    e.started_ms = monotonic_ms();
+    e.started_s = (int64_t)time(NULL);
+    int status = prepare(&e);
+    if (status)
+        return status;
+    if (process_sandbox(SANDBOX_ENGINE, -1))
+        return fail(&e, 1, "the sandbox cannot be set up: this kernel lacks seccomp");
+    if (start_workers(&e))
+        return fail(&e, 1, "the workers cannot start: out of memory or threads");
+    if (take_fds(&e, PRIV_CONTROL, 0, control, &n) || n != 1 || ctl_server_start(control[0], engine_ctl, &e, &ctl))
+        return fail(&e, 1, "the control socket cannot be served");
+    struct priv_msg answer = { 0 };
+    if (priv_ask(e.channel, PRIV_READY, 0, &answer, NULL, 0))
+        return 1;
+    serve(&e, &set);
+    ctl_server_stop(ctl);
+    stop_workers(&e);
+    generation_unref(e.gen);
+    tls_ticket_keys_free(e.tickets);
+    pool_fini(&e.pool);
+    free(e.worker);
+    digest_fini();
+    return 0;
+}

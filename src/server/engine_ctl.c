@@ -1,0 +1,243 @@
+#include "server/engine_ctl.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "server/call.h"
+#include "server/conn.h"
+#include "server/engine.h"
+#include "server/priv.h"
+#include "server/worker.h"
+
+/* ---- asking every worker, and waiting for all answers ---- */
+
+struct survey {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    unsigned missing;
+    json_t *list;               /* sessions */
+    struct worker_counts sum;
+    unsigned conns, relays;
+    uint64_t inbox_dropped;
+    const char *user;           /* disconnect: this user, or */
+    uint64_t id;                /* this call */
+    unsigned hits;
+    void (*visit)(struct survey *s, struct worker *w); /* under the lock, on the worker's thread */
+};
+
+struct survey_msg {
+    struct worker_msg m;
+    struct survey *survey;
+};
+
+static void survey_run(struct worker *w, struct worker_msg *m)
+{
+    struct survey *s = ((struct survey_msg *)(void *)m)->survey;
+    free(m);
+    pthread_mutex_lock(&s->lock);
+    s->visit(s, w);
+    if (--s->missing == 0)
+        pthread_cond_signal(&s->done);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static int survey(struct engine *e, struct survey *s)
+{
+    struct survey_msg *msg[CONFIG_THREADS_MAX];
+    for (unsigned i = 0; i < e->n_workers; i++) {
+        if (!(msg[i] = malloc(sizeof *msg[i]))) {
+            while (i)
+                free(msg[--i]);
+            return ERR_NOMEM;
+        }
+        *msg[i] = (struct survey_msg){ .m.run = survey_run, .survey = s };
+    }
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->done, NULL);
+    s->missing = e->n_workers;
+    for (unsigned i = 0; i < e->n_workers; i++)
+        worker_post(&e->worker[i], &msg[i]->m);
+    pthread_mutex_lock(&s->lock);
+    while (s->missing)
+        pthread_cond_wait(&s->done, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    pthread_cond_destroy(&s->done);
+    pthread_mutex_destroy(&s->lock);
+    return 0;
+}
+
+/* ---- sessions ---- */
+
+static json_t *ip_json(uint32_t ip)
+{
+    char text[INET_ADDRSTRLEN];
+    struct in_addr a = { htonl(ip) };
+    return ip ? json_string(inet_ntop(AF_INET, &a, text, sizeof text)) : json_null();
+}
+
+/* Names are bytes as the peer gave them: what is not UTF-8 is shown as '?'. */
+static json_t *text_json(const char *s)
+{
+    json_t *j = json_string(s);
+    if (j)
+        return j;
+    char clean[sizeof((struct log_ctx *)0)->user];
+    size_t n = 0;
+    for (; s[n] && n + 1 < sizeof clean; n++)
+        clean[n] = (unsigned char)s[n] < 0x80 ? s[n] : '?';
+    clean[n] = 0;
+    return json_string(clean);
+}
+
+static json_t *session_json(const struct call *k)
+{
+    const struct conn *c = k->c;
+    uint64_t now = net_now(&c->w->loop);
+    const struct call_counts *n = &k->n;
+    return json_pack("{s:I s:o s:s s:o s:s s:b s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:i s:s s:s s:o s:b}", "id",
+                     (json_int_t)c->log.conn, "user", text_json(c->log.user), "peer", c->log.peer, "ip", ip_json(k->ip4),
+                     "state", sstp_server_state_name(k->sstp.state), "up", k->up, "seconds",
+                     (json_int_t)((now - k->started_ms) / 1000), "rx_packets", (json_int_t)n->rx_packets, "rx_bytes",
+                     (json_int_t)n->rx_bytes, "tx_packets", (json_int_t)n->tx_packets, "tx_bytes", (json_int_t)n->tx_bytes,
+                     "drop_source", (json_int_t)n->drop_source, "drop_gate", (json_int_t)n->drop_gate, "drop_queue",
+                     (json_int_t)n->drop_queue, "drop_mtu", (json_int_t)n->drop_mtu, "worker", (int)c->w->index, "mru",
+                     (int)ppp_link_peer_mru(k->ppp), "tls", tls_stream_version(c->tls), "phase", ppp_link_phase(k->ppp),
+                     "correlation", text_json(c->log.corr), "ipv6", k->ip6_up);
+}
+
+static void visit_sessions(struct survey *s, struct worker *w)
+{
+    struct conn *c;
+    LIST_FOREACH(c, &w->conns, link)
+        if (c->call)
+            json_array_append_new(s->list, session_json(c->call));
+}
+
+static int get_sessions(struct engine *e, json_t **answer)
+{
+    struct survey s = { .visit = visit_sessions, .list = json_array() };
+    if (!s.list || survey(e, &s))
+        return 500;
+    *answer = json_pack("{s:o}", "sessions", s.list);
+    return 200;
+}
+
+/* ---- status ---- */
+
+static void visit_counts(struct survey *s, struct worker *w)
+{
+    const uint64_t *from = (const uint64_t *)&w->counts;
+    uint64_t *to = (uint64_t *)&s->sum;
+    for (size_t i = 0; i < sizeof s->sum / sizeof *to; i++)
+        to[i] += from[i];
+    s->conns += w->n_conns;
+    s->relays += w->n_relays;
+    pthread_mutex_lock(&w->inbox.lock);
+    s->inbox_dropped += w->inbox.dropped;
+    pthread_mutex_unlock(&w->inbox.lock);
+}
+
+static int get_status(struct engine *e, json_t **answer)
+{
+    struct survey s = { .visit = visit_counts };
+    if (survey(e, &s))
+        return 500;
+    const struct worker_counts *n = &s.sum;
+    pthread_mutex_lock(&e->reload_lock);
+    const struct config *cfg = e->gen->cfg;
+    *answer = json_pack(
+        "{s:s s:s s:I s:I s:b s:i s:s s:I s:I s:i s:I s:I s:{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I}}", "version",
+        GATEHOUSE_VERSION, "config", cfg->path, "started", (json_int_t)e->started_s, "seconds",
+        (json_int_t)(time(NULL) - e->started_s), "draining", (int)atomic_load(&e->draining), "generation",
+        (int)e->gen->number, "last_reload_error", e->last_reload_error, "connections", (json_int_t)s.conns, "web",
+        (json_int_t)s.relays, "workers", (int)e->n_workers, "calls", (json_int_t)atomic_load(&e->n_calls),
+        "addresses_free", (json_int_t)e->pool.free, "totals", "accepted", (json_int_t)n->accepted, "refused",
+        (json_int_t)n->refused, "tls_failed", (json_int_t)n->tls_failed, "web", (json_int_t)n->web, "calls_up",
+        (json_int_t)n->calls_up, "login_ok", (json_int_t)n->login_ok, "login_failed", (json_int_t)n->login_failed,
+        "handed_over", (json_int_t)n->handed_over, "handover_dropped", (json_int_t)s.inbox_dropped, "unknown_destination",
+        (json_int_t)n->unknown_dst);
+    pthread_mutex_unlock(&e->reload_lock);
+    return 200;
+}
+
+/* ---- orders ---- */
+
+static void visit_disconnect(struct survey *s, struct worker *w)
+{
+    struct conn *c, *next;
+    for (c = LIST_FIRST(&w->conns); c; c = next) {
+        next = LIST_NEXT(c, link);
+        if (!c->call || !(s->user ? strcasecmp(c->log.user, s->user) == 0 : c->log.conn == s->id))
+            continue;
+        s->hits++;
+        call_hangup(c->call, "admin", "disconnected by the administrator");
+        call_settle(c->call);
+    }
+}
+
+static int post_disconnect(struct engine *e, const json_t *body, json_t **answer)
+{
+    const char *user = json_string_value(json_object_get(body, "user"));
+    const json_t *id = json_object_get(body, "id");
+    if (!user && !json_is_integer(id)) {
+        *answer = json_pack("{s:s}", "error", "give \"id\": N or \"user\": \"NAME\"");
+        return 400;
+    }
+    struct survey s = { .visit = visit_disconnect, .user = user, .id = (uint64_t)json_integer_value(id) };
+    if (survey(e, &s))
+        return 500;
+    log_notice(NULL, "disconnect", "calls ended by the administrator", LOG_S("for", user ? user : ""), LOG_N("id", s.id),
+               LOG_N("calls", s.hits));
+    *answer = json_pack("{s:i}", "disconnected", (int)s.hits);
+    return s.hits ? 200 : 404;
+}
+
+static int post_reload(struct engine *e, json_t **answer)
+{
+    char text[PRIV_TEXT_MAX];
+    int rc = engine_reload(e, text, sizeof text);
+    if (rc)
+        *answer = json_pack("{s:s}", "error", text);
+    else
+        *answer = json_pack("{s:i s:s}", "generation", (int)e->gen->number, "restart_needed_for", text);
+    return rc ? 409 : 200;
+}
+
+static void visit_drain(struct survey *s, struct worker *w)
+{
+    (void)s;
+    w->draining = atomic_load(&w->engine->draining);
+}
+
+static int post_drain(struct engine *e, const json_t *body, json_t **answer)
+{
+    bool off = json_is_true(json_object_get(body, "off"));
+    struct survey s = { .visit = visit_drain };
+    atomic_store(&e->draining, !off);
+    if (survey(e, &s))
+        return 500;
+    log_notice(NULL, "drain", off ? "new calls are accepted again" : "no new calls are accepted");
+    *answer = json_pack("{s:b s:i}", "draining", !off, "calls", (int)atomic_load(&e->n_calls));
+    return 200;
+}
+
+int engine_ctl(void *arg, const char *method, const char *path, const json_t *body, json_t **answer)
+{
+    struct engine *e = arg;
+    bool get = strcmp(method, "GET") == 0, post = strcmp(method, "POST") == 0;
+    if (get && !strcmp(path, "/v1/status"))
+        return get_status(e, answer);
+    if (get && !strcmp(path, "/v1/sessions"))
+        return get_sessions(e, answer);
+    if (post && !strcmp(path, "/v1/disconnect"))
+        return post_disconnect(e, body, answer);
+    if (post && !strcmp(path, "/v1/reload"))
+        return post_reload(e, answer);
+    if (post && !strcmp(path, "/v1/drain"))
+        return post_drain(e, body, answer);
+    *answer = json_pack("{s:s}", "error", "no such request");
+    return 404;
+}

@@ -1,0 +1,402 @@
+#include "server/monitor.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/ct.h"
+#include "base/log.h"
+#include "server/config.h"
+#include "server/monitor_setup.h"
+#include "server/priv.h"
+#include "server/process.h"
+#include "server/site_process.h"
+
+#define STOP_GRACE_S 7 /* the engine takes up to 5 s to hang up */
+
+struct monitor {
+    const char *path;
+    struct config *cfg;     /* in force */
+    struct config *next;    /* being loaded, else NULL */
+    struct process_user user;
+    int self;               /* O_PATH of the program */
+    int channel;            /* -1: the engine is not started or gone */
+    pid_t engine;
+    int signals;
+    struct setup setup;
+    struct site_set sites, next_sites;
+    bool started;           /* PRIV_READY came */
+    bool stopping;
+    time_t kill_at;
+    int exit_status;
+};
+
+/* ---- answers ---- */
+
+static int read_file(const char *path, char **data, size_t *len, char *err, size_t err_cap)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        snprintf(err, err_cap, "cannot read %s: %s", path, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return ERR_USAGE;
+    }
+    if (!S_ISREG(st.st_mode) || st.st_size > 64 << 20) {
+        snprintf(err, err_cap, "cannot read %s: not an ordinary file of at most 64 MiB", path);
+        close(fd);
+        return ERR_USAGE;
+    }
+    size_t want = (size_t)st.st_size, have = 0;
+    char *buf = malloc(want + 1);
+    ssize_t n = 1;
+    while (buf && have < want && (n = read(fd, buf + have, want - have)) > 0)
+        have += (size_t)n;
+    close(fd);
+    if (!buf || n < 0) {
+        snprintf(err, err_cap, "cannot read %s: %s", path, buf ? strerror(errno) : "out of memory");
+        secret_free(buf, buf ? want : 0);
+        return ERR_USAGE;
+    }
+    *data = buf;
+    *len = have;
+    return 0;
+}
+
+static void answer_blob(struct priv_msg *out, int *fds, const void *data, size_t len)
+{
+    out->status = priv_make_blob(data, len, &fds[0]);
+    out->n_fds = out->status ? 0 : 1;
+    if (out->status)
+        snprintf(out->text, sizeof out->text, "out of memory files");
+}
+
+static void answer_file(struct priv_msg *out, int *fds, const char *file, int line, const char *path)
+{
+    char *data, err[300];
+    size_t len;
+    out->status = read_file(path, &data, &len, err, sizeof err);
+    if (out->status) {
+        snprintf(out->text, sizeof out->text, "%.140s:%d: %s", file, line, err);
+        return;
+    }
+    answer_blob(out, fds, data, len);
+    secret_free(data, len);
+}
+
+static void answer_config(struct monitor *m, const struct config *cfg, struct priv_msg *out, int *fds)
+{
+    (void)m;
+    char *text = config_print(cfg);
+    if (text)
+        answer_blob(out, fds, text, strlen(text));
+    else
+        out->status = ERR_NOMEM;
+    free(text);
+}
+
+static void answer_reload(struct monitor *m, struct priv_msg *out)
+{
+    struct config_error err;
+    if (m->next) {
+        out->status = ERR_USAGE;
+        snprintf(out->text, sizeof out->text, "another reload is under way");
+        return;
+    }
+    out->status = config_load(m->path, &m->next, &err);
+    if (out->status) {
+        m->next = NULL;
+        snprintf(out->text, sizeof out->text, "%s", err.text);
+        return;
+    }
+    config_restart_needed(m->cfg, m->next, out->text, sizeof out->text);
+    char why[200];
+    out->status = site_set_start(&m->next_sites, m->next, &m->sites, m->self, &m->user, why, sizeof why);
+    if (out->status) {
+        snprintf(out->text, sizeof out->text, "%s", why);
+        config_free(m->next);
+        m->next = NULL;
+    }
+}
+
+static void end_reload(struct monitor *m, bool commit)
+{
+    if (!m->next)
+        return;
+    site_set_finish(&m->sites, &m->next_sites, commit);
+    config_free(commit ? m->cfg : m->next);
+    if (commit)
+        m->cfg = m->next;
+    m->next = NULL;
+}
+
+static void answer(struct monitor *m, const struct priv_msg *ask, struct priv_msg *out, int *fds)
+{
+    const struct config *cfg = m->next ? m->next : m->cfg;
+    bool at_start = !m->started;
+    uint32_t i = ask->index;
+    out->status = ERR_USAGE;
+    if (ask->type >= PRIV_REQUESTS)
+        return;
+    switch ((enum priv_request)ask->type) {
+    case PRIV_CONFIG:
+        out->status = 0;
+        answer_config(m, cfg, out, fds);
+        return;
+    case PRIV_CHAIN:
+    case PRIV_KEY:
+        if (i < cfg->n_certs)
+            answer_file(out, fds, cfg->certs[i].file, cfg->certs[i].line,
+                        ask->type == PRIV_KEY ? cfg->certs[i].key : cfg->certs[i].chain);
+        return;
+    case PRIV_USERS:
+        if (cfg->vpn_on)
+            answer_file(out, fds, cfg->path, cfg->vpn.users_line, cfg->vpn.users);
+        return;
+    case PRIV_LISTENERS:
+        if (at_start && i < m->setup.threads)
+            out->status = setup_take_listeners(&m->setup, i, fds, &out->n_fds);
+        return;
+    case PRIV_TUN:
+        if (at_start)
+            out->status = setup_take_tun(&m->setup, fds, &out->n_fds);
+        return;
+    case PRIV_CONTROL:
+        if (at_start)
+            out->status = setup_take_control(&m->setup, fds, &out->n_fds);
+        return;
+    case PRIV_SITE:
+        if (i < cfg->n_web)
+            out->status = site_set_name(m->next ? &m->next_sites : &m->sites, i, out->text, sizeof out->text);
+        return;
+    case PRIV_READY:
+        if (at_start) {
+            m->started = true;
+            out->status = 0;
+            setup_close_given(&m->setup);
+            log_notice(NULL, "ready", "serving", LOG_S("config", m->path), LOG_N("workers", m->setup.threads));
+        }
+        return;
+    case PRIV_RELOAD:
+        if (!at_start)
+            answer_reload(m, out);
+        return;
+    case PRIV_COMMIT:
+    case PRIV_DROP:
+        end_reload(m, ask->type == PRIV_COMMIT);
+        out->status = 0;
+        return;
+    case PRIV_FAIL:
+        if (at_start) {
+            log_error(NULL, "start-failed", ask->text);
+            m->exit_status = ask->index == 2 ? 2 : 1;
+            m->stopping = true;
+            out->status = 0;
+        }
+        return;
+    case PRIV_REQUESTS: return;
+    }
+}
+
+static bool is_lent(enum priv_request type)
+{
+    return type == PRIV_LISTENERS || type == PRIV_TUN || type == PRIV_CONTROL;
+}
+
+/* One request; false when the engine is gone. */
+static bool serve_request(struct monitor *m)
+{
+    struct priv_msg ask, out = { 0 };
+    int fds[PRIV_FDS_MAX];
+    if (priv_recv(m->channel, &ask, NULL, 0))
+        return false;
+    out.type = ask.type;
+    answer(m, &ask, &out, fds);
+    int rc = priv_send(m->channel, &out, fds);
+    if (!is_lent(ask.type))
+        for (unsigned i = 0; i < out.n_fds; i++)
+            close(fds[i]);
+    return rc == 0;
+}
+
+/* ---- life ---- */
+
+static void stop_engine(struct monitor *m, int sig)
+{
+    if (m->engine > 0)
+        kill(m->engine, sig);
+}
+
+static void on_child(struct monitor *m)
+{
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == m->engine) {
+            m->engine = 0;
+            bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+            if (!m->stopping || (!good && m->started)) {
+                log_error(NULL, "engine-died", "the engine process ended unexpectedly",
+                          LOG_N("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+                          LOG_N("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0),
+                          LOG_S("remedy", "report this with the log lines before it; the service manager may restart it"));
+                m->exit_status = 1;
+            }
+        } else if (!m->stopping) {
+            site_set_child(&m->sites, pid, m->self, &m->user);
+        }
+    }
+}
+
+static void on_signal(struct monitor *m)
+{
+    struct signalfd_siginfo si;
+    if (read(m->signals, &si, sizeof si) != (ssize_t)sizeof si)
+        return;
+    switch (si.ssi_signo) {
+    case SIGCHLD: on_child(m); break;
+    case SIGHUP: stop_engine(m, SIGHUP); break;
+    default:
+        if (!m->stopping) {
+            m->stopping = true;
+            m->kill_at = time(NULL) + STOP_GRACE_S;
+            stop_engine(m, SIGTERM);
+        } else {
+            stop_engine(m, SIGKILL); /* asked twice */
+        }
+    }
+}
+
+static void loop(struct monitor *m)
+{
+    while (m->engine > 0) {
+        struct pollfd p[2] = { { m->signals, POLLIN, 0 }, { m->channel, POLLIN, 0 } };
+        int n = poll(p, m->channel >= 0 ? 2 : 1, m->stopping ? 500 : -1);
+        if (n < 0 && errno != EINTR)
+            break;
+        if (n > 0 && (p[0].revents & POLLIN))
+            on_signal(m);
+        if (n > 0 && m->channel >= 0 && p[1].revents && !serve_request(m)) {
+            close(m->channel);
+            m->channel = -1;
+        }
+        if (m->stopping && m->kill_at && time(NULL) >= m->kill_at) {
+            log_warn(NULL, "stop-forced", "the engine did not end in time and is killed");
+            m->kill_at = 0;
+            stop_engine(m, SIGKILL);
+        }
+    }
+}
+
+static int start_engine(struct monitor *m)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return ERR_SYSTEM;
+    m->engine = process_spawn(m->self, &m->user, PROCESS_ENGINE, &pair[1], 1);
+    close(pair[1]);
+    m->channel = pair[0];
+    return m->engine > 0 ? 0 : ERR_SYSTEM;
+}
+
+static void raise_limits(const struct config *cfg)
+{
+    /* Each relayed connection takes two descriptors. */
+    rlim_t want = (rlim_t)cfg->limits.connections * 2 + (rlim_t)cfg->vpn.max_calls + 1024;
+    struct rlimit r = { want, want };
+    if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+        log_warn(NULL, "limit", "cannot raise the number of open files: fewer connections will be possible",
+                 LOG_N("wanted", want), LOG_S("remedy", "raise fs.nr_open, or lower limits.connections"));
+}
+
+static int block_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int prepare(struct monitor *m, char *err, size_t cap)
+{
+    if (geteuid() != 0) {
+        snprintf(err, cap, "serve needs root to open port 443 and the VPN's interface (it gives that up for everything "
+                           "that talks to the network): run it with sudo or from the service manager");
+        return ERR_SYSTEM;
+    }
+    if (process_user_find(m->cfg->worker.user, &m->user)) {
+        snprintf(err, cap, "%s: worker.user = \"%s\": there is no such account, or it is root: create it with "
+                           "`useradd --system --no-create-home %s`",
+                 m->path, m->cfg->worker.user, m->cfg->worker.user);
+        return ERR_USAGE;
+    }
+    m->self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+    m->signals = block_signals();
+    if (m->self < 0 || m->signals < 0) {
+        snprintf(err, cap, "cannot start: %s", strerror(errno));
+        return ERR_SYSTEM;
+    }
+    raise_limits(m->cfg);
+    int rc = setup_open(&m->setup, m->cfg, err, cap);
+    if (!rc)
+        rc = site_set_start(&m->sites, m->cfg, NULL, m->self, &m->user, err, cap);
+    if (!rc && start_engine(m)) {
+        snprintf(err, cap, "cannot start the engine process: %s", strerror(errno));
+        rc = ERR_SYSTEM;
+    }
+    return rc;
+}
+
+int monitor_run(const char *config_path)
+{
+    struct monitor m = { .path = config_path, .channel = -1, .self = -1, .signals = -1 };
+    struct config_error cerr;
+    char err[400];
+    if (config_load(config_path, &m.cfg, &cerr)) {
+        log_error(NULL, "start-failed", cerr.text);
+        return 2;
+    }
+    log_setup(m.cfg->log.level, m.cfg->log.format, !getenv("JOURNAL_STREAM"));
+    umask(022);
+    process_hide();
+    int rc = prepare(&m, err, sizeof err);
+    if (rc) {
+        log_error(NULL, "start-failed", err);
+        m.exit_status = rc == ERR_USAGE ? 2 : 1;
+        m.stopping = true;
+        stop_engine(&m, SIGKILL);
+    }
+    loop(&m);
+    site_set_stop(&m.sites);
+    setup_undo(&m.setup);
+    if (m.started)
+        log_notice(NULL, "stopped", "everything is undone", LOG_N("status", m.exit_status));
+    if (m.channel >= 0)
+        close(m.channel);
+    if (m.self >= 0)
+        close(m.self);
+    if (m.signals >= 0)
+        close(m.signals);
+    config_free(m.next);
+    config_free(m.cfg);
+    return m.exit_status;
+}

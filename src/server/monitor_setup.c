@@ -1,0 +1,243 @@
+#include "server/monitor_setup.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "tun/device.h"
+#include "tun/nat.h"
+
+const uint8_t setup_ip6_iid[8] = { 0, 0, 0, 0, 0, 0, 0, 1 };
+
+#define BACKLOG 4096
+
+/* ---- listeners ---- */
+
+static int bind_one(const struct config_addr *a, bool share, int *out)
+{
+    int one = 1;
+    int fd = socket(a->u.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return ERR_SYSTEM;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (share)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (a->u.sa.sa_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (bind(fd, &a->u.sa, a->len) == 0 && listen(fd, BACKLOG) == 0) {
+        *out = fd;
+        return 0;
+    }
+    int e = errno;
+    close(fd);
+    errno = e;
+    return ERR_SYSTEM;
+}
+
+static const char *bind_remedy(int e)
+{
+    switch (e) {
+    case EADDRINUSE: return "another program listens there: stop it (`ss -ltnp` shows which) or choose another listen.address";
+    case EADDRNOTAVAIL: return "this host does not have that address: correct listen.address";
+    case EAFNOSUPPORT: return "this kernel has no IPv6: remove the [::] address from listen.address";
+    case EACCES: return "ports below 1024 need root";
+    default: return "correct listen.address";
+    }
+}
+
+static int listeners_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
+{
+    for (unsigned i = 0; i < cfg->listen.n_address; i++) {
+        const struct config_addr *a = &cfg->listen.address[i];
+        /* First without SO_REUSEPORT: with it a second daemon of ours would silently share the port. */
+        int probe, rc = bind_one(a, false, &probe);
+        if (!rc)
+            close(probe);
+        for (unsigned w = 0; !rc && w < s->threads; w++)
+            rc = bind_one(a, true, &s->listeners[w][i]);
+        if (rc) {
+            snprintf(err, cap, "%s:%d: listen.address %s: %s: %s", cfg->path, a->line, a->text, strerror(errno),
+                     bind_remedy(errno));
+            return ERR_SYSTEM;
+        }
+        log_notice(NULL, "listening", "accepting connections", LOG_S("address", a->text));
+    }
+    s->n_listen = (unsigned)cfg->listen.n_address;
+    return 0;
+}
+
+/* ---- control socket ---- */
+
+static void make_parent(const char *path)
+{
+    char dir[256];
+    snprintf(dir, sizeof dir, "%s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash && slash != dir) {
+        *slash = 0;
+        if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+            log_info(NULL, "control", "cannot create the folder of the control socket", LOG_S("path", dir));
+    }
+}
+
+static int control_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    if (strlen(cfg->control.socket) >= sizeof un.sun_path) {
+        snprintf(err, cap, "%s: control.socket: the path is longer than %zu characters", cfg->path, sizeof un.sun_path - 1);
+        return ERR_USAGE;
+    }
+    strcpy(un.sun_path, cfg->control.socket); /* length checked above */
+    make_parent(un.sun_path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        goto failed;
+    if (connect(fd, (struct sockaddr *)&un, sizeof un) == 0) {
+        close(fd);
+        snprintf(err, cap, "%s: another gatehouse is running: stop it, or give this one another control.socket",
+                 un.sun_path);
+        return ERR_SYSTEM;
+    }
+    struct stat st;
+    if (lstat(un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
+        unlink(un.sun_path); /* left by a daemon that was killed */
+    mode_t old = umask(0177);
+    int rc = bind(fd, (struct sockaddr *)&un, sizeof un);
+    umask(old);
+    if (rc == 0 && listen(fd, 16) == 0) {
+        s->control = fd;
+        s->control_path = strdup(un.sun_path);
+        return 0;
+    }
+    rc = errno;
+    close(fd);
+    errno = rc;
+failed:
+    snprintf(err, cap, "control.socket %s: %s", un.sun_path, strerror(errno));
+    return ERR_SYSTEM;
+}
+
+/* ---- the inside ---- */
+
+static int inside_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
+{
+    struct tun_net4 nets[CONFIG_NETWORKS_MAX];
+    size_t n = cfg->vpn.n_network;
+    for (size_t i = 0; i < n; i++)
+        nets[i] = (struct tun_net4){ cfg->vpn.network[i].base, cfg->vpn.network[i].prefix };
+    struct tun_params p = { .name = cfg->vpn.interface, .queues = s->threads, .mtu = cfg->vpn.mtu,
+                            .server_ip4 = config_server_ip4(cfg), .nets = nets, .n_nets = n,
+                            .ip6_iid = cfg->vpn.ipv6 ? setup_ip6_iid : NULL };
+    char why[300];
+    int rc = tun_overlap_check(nets, n, p.name, why, sizeof why);
+    if (rc) {
+        snprintf(err, cap, "%s:%d: %s", cfg->path, cfg->vpn.network[0].line, why);
+        return ERR_SYSTEM;
+    }
+    rc = tun_device_open(&p, s->tun, why, sizeof why);
+    if (rc) {
+        snprintf(err, cap, "vpn: %s", why);
+        return rc;
+    }
+    s->tun_open = true;
+    rc = nat_install(p.name, nets, n, cfg->vpn.nat == CONFIG_NAT_AUTO, why, sizeof why);
+    if (!rc) {
+        s->nat = true;
+    } else if (cfg->vpn.nat == CONFIG_NAT_AUTO) {
+        snprintf(err, cap, "vpn.nat: %s", why);
+        return ERR_SYSTEM;
+    } else {
+        log_warn(NULL, "nft", "TCP segment sizes are not clamped to the tunnel's MTU", LOG_S("reason", why));
+    }
+    if (cfg->vpn.forward) {
+        if (forward_enable(&s->forward_was)) {
+            snprintf(err, cap, "vpn.forward: cannot write net.ipv4.ip_forward: %s: set it on the host, and forward = false",
+                     strerror(errno));
+            return ERR_SYSTEM;
+        }
+        s->forward = true;
+    }
+    return 0;
+}
+
+int setup_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
+{
+    *s = (struct setup){ .control = -1 };
+    memset(s->listeners, -1, sizeof s->listeners);
+    memset(s->tun, -1, sizeof s->tun);
+    cpu_set_t cpus;
+    int n = cfg->worker.threads;
+    if (n == 0)
+        n = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    s->threads = (unsigned)(n > CONFIG_THREADS_MAX ? CONFIG_THREADS_MAX : n);
+    int rc = listeners_open(s, cfg, err, cap);
+    if (!rc)
+        rc = control_open(s, cfg, err, cap);
+    if (!rc && cfg->vpn_on)
+        rc = inside_open(s, cfg, err, cap);
+    return rc;
+}
+
+/* ---- lending and undoing ---- */
+
+static int take(const int *have, unsigned n, int *fds, uint32_t *count)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (have[i] < 0)
+            return ERR_USAGE;
+    memcpy(fds, have, n * sizeof *fds);
+    *count = n;
+    return 0;
+}
+
+int setup_take_listeners(struct setup *s, unsigned worker, int *fds, uint32_t *n)
+{
+    return take(s->listeners[worker], s->n_listen, fds, n);
+}
+
+int setup_take_tun(struct setup *s, int *fds, uint32_t *n)
+{
+    return s->tun_open ? take(s->tun, s->threads, fds, n) : ERR_USAGE;
+}
+
+int setup_take_control(struct setup *s, int *fds, uint32_t *n)
+{
+    return take(&s->control, 1, fds, n);
+}
+
+static void close_all(int *fds, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+        fds[i] = -1;
+    }
+}
+
+void setup_close_given(struct setup *s)
+{
+    for (unsigned w = 0; w < s->threads; w++)
+        close_all(s->listeners[w], CONFIG_LISTEN_MAX);
+    close_all(s->tun, CONFIG_THREADS_MAX);
+    close_all(&s->control, 1);
+}
+
+void setup_undo(struct setup *s)
+{
+    setup_close_given(s);
+    if (s->control_path)
+        unlink(s->control_path);
+    free(s->control_path);
+    if (s->nat)
+        nat_remove();
+    if (s->forward)
+        forward_restore(s->forward_was);
+    *s = (struct setup){ .control = -1 };
+}

@@ -1,0 +1,301 @@
+#include "server/worker.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/ct.h"
+#include "server/call.h"
+#include "server/conn.h"
+
+#define ACCEPTS_PER_WAKEUP 64
+#define STOP_MS 5000
+
+/* ---- buffers ---- */
+
+uint8_t *buf_get(struct buf_pool *p)
+{
+    return p->n ? p->kept[--p->n] : malloc(p->size);
+}
+
+void buf_put(struct buf_pool *p, uint8_t *buf)
+{
+    if (buf && p->n < sizeof p->kept / sizeof p->kept[0])
+        p->kept[p->n++] = buf;
+    else
+        free(buf);
+}
+
+static void buf_pool_fini(struct buf_pool *p)
+{
+    while (p->n)
+        free(p->kept[--p->n]);
+}
+
+/* ---- sources ---- */
+
+static void source_key(const struct proxy_addr *a, uint8_t key[16])
+{
+    memset(key, 0, 16);
+    if (a->family == 4) {
+        key[10] = key[11] = 0xff;
+        memcpy(key + 12, a->src, 4);
+    } else {
+        memcpy(key, a->src, 8); /* one customer has a /64 */
+    }
+}
+
+struct source *worker_source(struct worker *w, const struct proxy_addr *a)
+{
+    uint8_t key[16];
+    struct source *s;
+    source_key(a, key);
+    HASH_FIND(hh, w->sources, key, 16, s);
+    if (s)
+        return s;
+    s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    memcpy(s->key, key, 16);
+    HASH_ADD(hh, w->sources, key, 16, s);
+    if (!s->hh.tbl) {
+        free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void worker_source_release(struct worker *w, struct source *s)
+{
+    if (--s->total)
+        return;
+    HASH_DEL(w->sources, s);
+    free(s);
+}
+
+/* ---- events of the loop ---- */
+
+static void on_listener(void *arg, int events)
+{
+    struct listener *l = arg;
+    (void)events;
+    for (int i = 0; i < ACCEPTS_PER_WAKEUP; i++) {
+        int fd = accept4(net_fd_num(l->nf), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+                log_error(NULL, "accept-failed", "a connection cannot be accepted", LOG_S("reason", strerror(errno)),
+                          LOG_S("remedy", "raise fs.file-max / fs.nr_open, or lower limits.connections"));
+            return;
+        }
+        conn_accept(l->w, fd);
+    }
+}
+
+static void on_tun(void *arg, int events)
+{
+    (void)events;
+    data_from_tun(arg);
+}
+
+static void run_messages(struct worker *w)
+{
+    struct worker_msg *m;
+    for (;;) {
+        pthread_mutex_lock(&w->inbox.lock);
+        m = STAILQ_FIRST(&w->inbox.msgs);
+        if (m)
+            STAILQ_REMOVE_HEAD(&w->inbox.msgs, link);
+        pthread_mutex_unlock(&w->inbox.lock);
+        if (!m)
+            return;
+        m->run(w, m);
+    }
+}
+
+static void on_wake(struct net_loop *l)
+{
+    struct worker *w = l->arg;
+    pthread_mutex_lock(&w->inbox.lock);
+    size_t len = w->inbox.len;
+    uint8_t *buf = w->inbox.buf;
+    w->inbox.buf = w->inbox_swap;
+    w->inbox_swap = buf;
+    w->inbox.len = 0;
+    pthread_mutex_unlock(&w->inbox.lock);
+    if (len)
+        data_from_inbox(w, len);
+    run_messages(w);
+    /* Calls that had more to read; those that come back during this round wait for the next. */
+    struct call *k;
+    for (unsigned n = w->n_again; n && (k = TAILQ_FIRST(&w->again)); n--) {
+        call_not_again(k);
+        call_io(k, NET_READ);
+    }
+}
+
+void worker_post(struct worker *w, struct worker_msg *m)
+{
+    pthread_mutex_lock(&w->inbox.lock);
+    STAILQ_INSERT_TAIL(&w->inbox.msgs, m, link);
+    pthread_mutex_unlock(&w->inbox.lock);
+    net_loop_wake(&w->loop);
+}
+
+/* ---- stopping ---- */
+
+void worker_conn_gone(struct worker *w)
+{
+    if (!w->stopping || w->n_calls || w->cutting)
+        return;
+    w->cutting = true;
+    /* Calls are gone: whatever else is open is cut now. */
+    struct conn *c, *next;
+    for (c = LIST_FIRST(&w->conns); c; c = next) {
+        next = LIST_NEXT(c, link);
+        conn_stop(c);
+    }
+    w->cutting = false;
+    if (LIST_EMPTY(&w->conns))
+        net_loop_stop(&w->loop);
+}
+
+static void on_stop_deadline(struct timer_entry *e, uint64_t now_ms)
+{
+    struct worker *w = (struct worker *)(void *)((char *)e - offsetof(struct worker, stop_timer));
+    (void)now_ms;
+    struct conn *c;
+    while ((c = LIST_FIRST(&w->conns))) {
+        if (c->call) {
+            snprintf(c->call->end_cause, sizeof c->call->end_cause, "server-stopped");
+            call_free(c->call);
+            conn_free(c);
+        } else {
+            conn_stop(c);
+        }
+    }
+    net_loop_stop(&w->loop);
+}
+
+void worker_begin_stop(struct worker *w)
+{
+    if (w->stopping)
+        return;
+    w->draining = true;
+    for (unsigned i = 0; i < w->n_listeners; i++) {
+        net_fd_close(w->listener[i].nf);
+        w->listener[i].nf = NULL;
+    }
+    struct conn *c, *next;
+    for (c = LIST_FIRST(&w->conns); c; c = next) {
+        next = LIST_NEXT(c, link);
+        if (c->call) {
+            call_hangup(c->call, "server-stopped", "the server is going down");
+            call_settle(c->call);
+        }
+    }
+    w->stopping = true;
+    if (net_timer_set(&w->loop, &w->stop_timer, net_now(&w->loop) + STOP_MS))
+        net_loop_stop(&w->loop);
+    worker_conn_gone(w);
+}
+
+/* ---- life ---- */
+
+static void rng_system(void *arg, void *out, size_t n)
+{
+    (void)arg;
+    uint8_t *p = out;
+    while (n) {
+        ssize_t got = getrandom(p, n > 256 ? 256 : n, 0);
+        if (got <= 0 && errno != EINTR)
+            abort(); /* nothing here is safe without randomness */
+        if (got > 0) {
+            p += got;
+            n -= (size_t)got;
+        }
+    }
+}
+
+static void worker_fini(struct worker *w)
+{
+    net_fd_close(w->tun_fd);
+    net_loop_fini(&w->loop);
+    tun_queue_fini(&w->tun);
+    free(w->rx);
+    free(w->inbox.buf);
+    free(w->inbox_swap);
+    secret_wipe(w->ev_ppp.buf, EV_CAP);
+    free(w->ev_sstp.buf);
+    free(w->ev_ppp.buf);
+    free(w->by_slot);
+    buf_pool_fini(&w->out_bufs);
+    buf_pool_fini(&w->left_bufs);
+    generation_unref(w->gen);
+}
+
+static void *thread_main(void *arg)
+{
+    struct worker *w = arg;
+    net_loop_run(&w->loop);
+    run_messages(w); /* somebody may be waiting for an answer */
+    worker_fini(w);
+    return NULL;
+}
+
+static int allocate(struct worker *w)
+{
+    w->rx = malloc(RX_KEEP + RX_CAP + 1);
+    w->inbox.buf = malloc(HANDOVER_CAP);
+    w->inbox_swap = malloc(HANDOVER_CAP);
+    uint8_t *ev_sstp = malloc(EV_CAP), *ev_ppp = malloc(EV_CAP);
+    w->ev_sstp = evq_make(ev_sstp, EV_CAP);
+    w->ev_ppp = evq_make(ev_ppp, EV_CAP);
+    w->by_slot = calloc(w->engine->pool.slots + 1, sizeof(struct call *));
+    return w->rx && w->inbox.buf && w->inbox_swap && ev_sstp && ev_ppp && w->by_slot ? 0 : ERR_NOMEM;
+}
+
+static int watch(struct worker *w, struct net_fd **slot, int fd, net_fd_fn *fn, void *arg)
+{
+    *slot = net_fd_new(&w->loop, fd, fn, arg);
+    if (!*slot)
+        return ERR_NOMEM;
+    net_fd_want(*slot, NET_READ);
+    return 0;
+}
+
+int worker_start(struct worker *w, struct engine *e, unsigned index, const int *listeners, unsigned n, int tun_fd)
+{
+    w->index = index;
+    w->engine = e;
+    w->gen = generation_ref(e->gen);
+    w->rng = (struct rng){ rng_system, NULL };
+    w->stop_timer.fn = on_stop_deadline;
+    w->out_bufs.size = OUT_CAP;
+    w->left_bufs.size = RX_KEEP;
+    LIST_INIT(&w->conns);
+    TAILQ_INIT(&w->dirty);
+    TAILQ_INIT(&w->again);
+    STAILQ_INIT(&w->inbox.msgs);
+    pthread_mutex_init(&w->inbox.lock, NULL);
+    int rc = net_loop_init(&w->loop, on_wake, w);
+    if (!rc)
+        rc = allocate(w);
+    for (unsigned i = 0; !rc && i < n; i++) {
+        w->listener[i].w = w;
+        rc = watch(w, &w->listener[i].nf, listeners[i], on_listener, &w->listener[i]);
+        w->n_listeners++;
+    }
+    if (!rc && tun_fd >= 0) {
+        rc = tun_queue_init(&w->tun, tun_fd);
+        if (!rc)
+            rc = watch(w, &w->tun_fd, tun_fd, on_tun, w);
+    }
+    if (!rc && pthread_create(&w->thread, NULL, thread_main, w))
+        rc = ERR_SYSTEM;
+    return rc;
+}
