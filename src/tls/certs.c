@@ -20,7 +20,7 @@
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"                           \
     "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
 #define CIPHERSUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-#define GROUPS "X25519:P-256:P-384"
+#define GROUPS       "X25519:P-256:P-384"
 
 #define CHAIN_MAX 16 /* certificates in one file */
 
@@ -36,9 +36,9 @@ struct cert {
 
 /* What is shown for one name: at most one certificate of each key type. Names with equal sets share a context. */
 struct name {
-    char *name;          /* lower case; "*.parent", "default" */
-    int cert[SLOTS];     /* index + 1 into the sources, 0: none */
-    SSL_CTX *ctx;        /* a reference */
+    char *name;      /* lower case; "*.parent", "default" */
+    int cert[SLOTS]; /* index + 1 into the sources, 0: none */
+    SSL_CTX *ctx;    /* a reference */
 };
 
 struct tls_certs {
@@ -210,7 +210,8 @@ static int ctx_new(struct build *b, const struct name *nm, SSL_CTX **out)
         return ERR_NOMEM;
     SSL_CTX_clear_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(ctx,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_read_ahead(ctx, 1);
     tls_hello_install(ctx);

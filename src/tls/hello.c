@@ -1,6 +1,6 @@
 /*
- * What a ClientHello decides: the certificate, by SNI, and the protocol, by ALPN. A client is never refused for either: clients in the
- * field send names with a dot at the end, addresses, or nothing.
+ * What a ClientHello decides: the certificate, by SNI, and the protocol, by ALPN. A client is never refused for either:
+ * clients in the field send names with a dot at the end, addresses, or nothing.
  */
 #include <string.h>
 
@@ -50,8 +50,8 @@ static int hello_cb(SSL *ssl, int *alert, void *arg)
     return SSL_CLIENT_HELLO_SUCCESS;
 }
 
-static int alpn_cb(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len,
-                   void *arg)
+static int alpn_cb(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+                   unsigned in_len, void *arg)
 {
     (void)arg;
     struct rd list = rd_make(in, in_len), name;

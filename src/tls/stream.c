@@ -11,10 +11,11 @@
 #include "tls/internal.h"
 
 /*
- * Bytes read from the socket at once: three records of the largest size. OpenSSL holds them only while something waits in them, and the
- * whole of a stranger's connection stays below 64 KiB. The default of one record is kept until the handshake is done.
+ * Bytes read from the socket at once: three records of the largest size. OpenSSL holds them only while something waits
+ * in them, and the whole of a stranger's connection stays below 64 KiB. The default of one record is kept until the
+ * handshake is done.
  */
-#define READ_BUF (3 * (TLS_RECORD_MAX + 22))
+#define READ_BUF (3 * (TLS_RECORD_MAX + 22) + 3)
 
 struct tls_stream {
     SSL *ssl;
@@ -22,9 +23,9 @@ struct tls_stream {
     char *sni;
     const char *error;
     int wants;
-    int broken;   /* not 0: no more calls into OpenSSL, all ask for this */
-    bool up;      /* the handshake is done */
-    bool dry;     /* the last read found no whole record */
+    int broken; /* not 0: no more calls into OpenSSL, all ask for this */
+    bool up;    /* the handshake is done */
+    bool dry;   /* the last read found no whole record */
     bool h2;
     uint8_t leaf[TLS_LEAF_LEN];
 };
@@ -77,7 +78,8 @@ static int broken(struct tls_stream *s, int err, const char *words)
     return s->broken = err;
 }
 
-/* Empties the error queue. TLS's own word is the useful one; before it may stand that of a cipher, after it that of a caller. */
+/* Empties the error queue. TLS's own word is the useful one; before it may stand that of a cipher, after it that of a
+ * caller. */
 static const char *error_words(void)
 {
     unsigned long first = ERR_peek_error(), e;
@@ -92,14 +94,9 @@ static int outcome(struct tls_stream *s, int rc)
 {
     int saved = errno;
     switch (SSL_get_error(s->ssl, rc)) {
-    case SSL_ERROR_WANT_READ:
-        s->wants = NET_READ;
-        return ERR_AGAIN;
-    case SSL_ERROR_WANT_WRITE:
-        s->wants = NET_WRITE;
-        return ERR_AGAIN;
-    case SSL_ERROR_ZERO_RETURN:
-        return ERR_CLOSED;
+    case SSL_ERROR_WANT_READ: s->wants = NET_READ; return ERR_AGAIN;
+    case SSL_ERROR_WANT_WRITE: s->wants = NET_WRITE; return ERR_AGAIN;
+    case SSL_ERROR_ZERO_RETURN: return ERR_CLOSED;
     case SSL_ERROR_SYSCALL:
         ERR_clear_error();
         if (!saved)

@@ -1,8 +1,8 @@
 /*
  * Session tickets (RFC 5077, RFC 8446 4.6.1): their keys, and the certificate hashes inside them.
  *
- * A resumed session shows no certificate, and by then the server may have another one than in the full handshake. What the client saw is
- * therefore written into the ticket and read back out of it; a ticket without it is as good as none.
+ * A resumed session shows no certificate, and by then the server may have another one than in the full handshake. What
+ * the client saw is therefore written into the ticket and read back out of it; a ticket without it is as good as none.
  */
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -16,7 +16,7 @@
 #include "base/ct.h"
 #include "tls/internal.h"
 
-#define KEY_LIFE_S (12 * 3600)
+#define KEY_LIFE_S   (12 * 3600)
 #define KEY_NAME_LEN 16 /* RFC 5077 4 */
 
 struct ticket_key {
@@ -86,7 +86,8 @@ void tls_ticket_keys_rotate(struct tls_ticket_keys *k)
     pthread_mutex_unlock(&k->lock);
 }
 
-/* Copies the key that a ticket names, or (name NULL) the one for new tickets. 1: found; 2: found, but due for a new one; 0: none. */
+/* Copies the key that a ticket names, or (name NULL) the one for new tickets. 1: found; 2: found, but due for a new
+ * one; 0: none. */
 static int key_take(struct tls_ticket_keys *k, const uint8_t *name, struct ticket_key *out)
 {
     int found = 0;

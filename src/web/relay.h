@@ -42,7 +42,7 @@ struct relay_params {
     size_t early_len;
     bool h2;                         /* no 502 page */
     uint64_t idle_ms, connect_ms;
-    void (*done)(void *arg, const struct relay_result *r); /* once; the relay is freed right after; may run inside relay_start */
+    void (*done)(void *arg, const struct relay_result *r); /* once, from the loop or relay_stop(); the relay is gone by then */
     void *arg;
 };
 
