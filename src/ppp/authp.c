@@ -97,8 +97,9 @@ static void encode_failure(struct authp *a, struct wr *w, unsigned code, bool re
     if (a->method == PPP_AUTH_PAP) {
         pap_reply_encode(w, PAP_NAK, a->id, text, strlen(text));
     } else if (a->method == PPP_AUTH_MSCHAPV2) {
-        struct chap_failure f = { .error = code, .retry = retry, .has_challenge = true, .version = 3,
-                                  .text = rd_make(text, strlen(text)) };
+        struct chap_failure f = {
+            .error = code, .retry = retry, .has_challenge = true, .version = 3, .text = rd_make(text, strlen(text))
+        };
         memcpy(f.challenge, a->challenge, sizeof f.challenge);
         chap_mschapv2_failure_encode(w, a->id, &f);
     } else {

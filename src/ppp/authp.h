@@ -11,17 +11,17 @@
 #include "base/timerq.h"
 #include "ppp/link.h"
 
-#define AUTHP_RESEND_MS 3000       /* of an unanswered Challenge */
-#define AUTHP_LIMIT_MS 30000       /* for the client's answer in all */
+#define AUTHP_RESEND_MS      3000  /* of an unanswered Challenge */
+#define AUTHP_LIMIT_MS       30000 /* for the client's answer in all */
 #define AUTHP_RETRY_LIMIT_MS 60000 /* after R=1 a person types a password (RFC 2759 6) */
-#define AUTHP_TRIES_MAX 10
-#define AUTHP_VERDICT_MAX 128      /* bytes of the Success, Failure, Ack or Nak that is kept for repetition */
+#define AUTHP_TRIES_MAX      10
+#define AUTHP_VERDICT_MAX    128 /* bytes of the Success, Failure, Ack or Nak that is kept for repetition */
 
 enum authp_state {
-    AUTHP_IDLE,     /* not in the authentication phase            */
-    AUTHP_WAITING,  /* for a Response or an Authenticate-Request  */
-    AUTHP_ASKED,    /* PPP_EV_AUTH given, verdict awaited         */
-    AUTHP_OVER,     /* verdict sent; repeated when asked again    */
+    AUTHP_IDLE,    /* not in the authentication phase            */
+    AUTHP_WAITING, /* for a Response or an Authenticate-Request  */
+    AUTHP_ASKED,   /* PPP_EV_AUTH given, verdict awaited         */
+    AUTHP_OVER,    /* verdict sent; repeated when asked again    */
 };
 
 enum authp_outcome { AUTHP_PENDING, AUTHP_PASSED, AUTHP_REFUSED, AUTHP_TIMED_OUT };
@@ -30,15 +30,15 @@ struct authp {
     const struct ppp_cfg *cfg; /* borrowed */
     struct rng rng;
     uint64_t resend_ms, limit_ms;
-    char *name;             /* who asked last, owned; once authenticated, who it is for good */
+    char *name; /* who asked last, owned; once authenticated, who it is for good */
     uint16_t name_len;
-    uint8_t state;          /* enum authp_state */
-    uint8_t method;         /* enum ppp_auth_method */
-    uint8_t id;             /* of the Response that is awaited, or of the request asked about */
-    uint8_t failures;       /* verdicts against the client in the life of the link */
-    bool authenticated;     /* PPP_EV_AUTHED was given, which happens once */
-    bool stale;             /* the next verdict belongs to a question that LCP's renegotiation made void */
-    uint8_t verdict_len;    /* 0: none yet */
+    uint8_t state;       /* enum authp_state */
+    uint8_t method;      /* enum ppp_auth_method */
+    uint8_t id;          /* of the Response that is awaited, or of the request asked about */
+    uint8_t failures;    /* verdicts against the client in the life of the link */
+    bool authenticated;  /* PPP_EV_AUTHED was given, which happens once */
+    bool stale;          /* the next verdict belongs to a question that LCP's renegotiation made void */
+    uint8_t verdict_len; /* 0: none yet */
     uint8_t challenge[16];
     uint8_t verdict[AUTHP_VERDICT_MAX]; /* whole packet, from Code; nothing secret is in it */
 };

@@ -1,39 +1,79 @@
 #include "ppp/cp.h"
 
 #define NO { 0, CP_IMPOSSIBLE }
-#define GO(actions, next) { (actions), (next) }
 
-/* The columns are the states 0 Initial to 9 Opened, each row an event: RFC 1661 4.1. The restart option (r) is not used. */
+/*
+ * RFC 1661 4.1: a row for each event, a column for each state from 0 Initial to 9 Opened, split after 4 Closing. The
+ * restart option (r) is not used.
+ */
+/* clang-format off */
 const struct cp_cell cp_table[CP_EVENTS][CP_STATES] = {
-    [CP_EV_UP] = { GO(0, 2), GO(CP_IRC | CP_SCR, 6), NO, NO, NO, NO, NO, NO, NO, NO },
-    [CP_EV_DOWN] = { NO, NO, GO(0, 0), GO(CP_TLS, 1), GO(0, 0), GO(0, 1), GO(0, 1), GO(0, 1), GO(0, 1),
-                     GO(CP_TLD, 1) },
-    [CP_EV_OPEN] = { GO(CP_TLS, 1), GO(0, 1), GO(CP_IRC | CP_SCR, 6), GO(0, 3), GO(0, 5), GO(0, 5), GO(0, 6), GO(0, 7),
-                     GO(0, 8), GO(0, 9) },
-    [CP_EV_CLOSE] = { GO(0, 0), GO(CP_TLF, 0), GO(0, 2), GO(0, 2), GO(0, 4), GO(0, 4), GO(CP_IRC | CP_STR, 4),
-                      GO(CP_IRC | CP_STR, 4), GO(CP_IRC | CP_STR, 4), GO(CP_TLD | CP_IRC | CP_STR, 4) },
-    [CP_EV_TO_PLUS] = { NO, NO, NO, NO, GO(CP_STR, 4), GO(CP_STR, 5), GO(CP_SCR, 6), GO(CP_SCR, 6), GO(CP_SCR, 8), NO },
-    [CP_EV_TO_MINUS] = { NO, NO, NO, NO, GO(CP_TLF, 2), GO(CP_TLF, 3), GO(CP_TLF, 3), GO(CP_TLF, 3), GO(CP_TLF, 3),
-                         NO },
-    [CP_EV_RCR_PLUS] = { NO, NO, GO(CP_STA, 2), GO(CP_IRC | CP_SCR | CP_SCA, 8), GO(0, 4), GO(0, 5), GO(CP_SCA, 8),
-                         GO(CP_SCA | CP_TLU, 9), GO(CP_SCA, 8), GO(CP_TLD | CP_SCR | CP_SCA, 8) },
-    [CP_EV_RCR_MINUS] = { NO, NO, GO(CP_STA, 2), GO(CP_IRC | CP_SCR | CP_SCN, 6), GO(0, 4), GO(0, 5), GO(CP_SCN, 6),
-                          GO(CP_SCN, 7), GO(CP_SCN, 6), GO(CP_TLD | CP_SCR | CP_SCN, 6) },
-    [CP_EV_RCA] = { NO, NO, GO(CP_STA, 2), GO(CP_STA, 3), GO(0, 4), GO(0, 5), GO(CP_IRC, 7), GO(CP_SCR, 6),
-                    GO(CP_IRC | CP_TLU, 9), GO(CP_TLD | CP_SCR, 6) },
-    [CP_EV_RCN] = { NO, NO, GO(CP_STA, 2), GO(CP_STA, 3), GO(0, 4), GO(0, 5), GO(CP_IRC | CP_SCR, 6), GO(CP_SCR, 6),
-                    GO(CP_IRC | CP_SCR, 8), GO(CP_TLD | CP_SCR, 6) },
-    [CP_EV_RTR] = { NO, NO, GO(CP_STA, 2), GO(CP_STA, 3), GO(CP_STA, 4), GO(CP_STA, 5), GO(CP_STA, 6), GO(CP_STA, 6),
-                    GO(CP_STA, 6), GO(CP_TLD | CP_ZRC | CP_STA, 5) },
-    [CP_EV_RTA] = { NO, NO, GO(0, 2), GO(0, 3), GO(CP_TLF, 2), GO(CP_TLF, 3), GO(0, 6), GO(0, 6), GO(0, 8),
-                    GO(CP_TLD | CP_SCR, 6) },
-    [CP_EV_RUC] = { NO, NO, GO(CP_SCJ, 2), GO(CP_SCJ, 3), GO(CP_SCJ, 4), GO(CP_SCJ, 5), GO(CP_SCJ, 6), GO(CP_SCJ, 7),
-                    GO(CP_SCJ, 8), GO(CP_SCJ, 9) },
-    [CP_EV_RXJ_PLUS] = { NO, NO, GO(0, 2), GO(0, 3), GO(0, 4), GO(0, 5), GO(0, 6), GO(0, 6), GO(0, 8), GO(0, 9) },
-    [CP_EV_RXJ_MINUS] = { NO, NO, GO(CP_TLF, 2), GO(CP_TLF, 3), GO(CP_TLF, 2), GO(CP_TLF, 3), GO(CP_TLF, 3),
-                          GO(CP_TLF, 3), GO(CP_TLF, 3), GO(CP_TLD | CP_IRC | CP_STR, 5) },
-    [CP_EV_RXR] = { NO, NO, GO(0, 2), GO(0, 3), GO(0, 4), GO(0, 5), GO(0, 6), GO(0, 7), GO(0, 8), GO(CP_SER, 9) },
+    [CP_EV_UP] = {
+        { 0, 2 },      { CP_IRC | CP_SCR, 6 }, NO,                     NO,                              NO,
+        NO,            NO,                     NO,                     NO,                              NO,
+    },
+    [CP_EV_DOWN] = {
+        NO,            NO,                     { 0, 0 },               { CP_TLS, 1 },                   { 0, 0 },
+        { 0, 1 },      { 0, 1 },               { 0, 1 },               { 0, 1 },                        { CP_TLD, 1 },
+    },
+    [CP_EV_OPEN] = {
+        { CP_TLS, 1 }, { 0, 1 },               { CP_IRC | CP_SCR, 6 }, { 0, 3 },                        { 0, 5 },
+        { 0, 5 },      { 0, 6 },               { 0, 7 },               { 0, 8 },                        { 0, 9 },
+    },
+    [CP_EV_CLOSE] = {
+        { 0, 0 },      { CP_TLF, 0 },          { 0, 2 },               { 0, 2 },                        { 0, 4 },
+        { 0, 4 },      { CP_IRC | CP_STR, 4 }, { CP_IRC | CP_STR, 4 }, { CP_IRC | CP_STR, 4 },          { CP_TLD | CP_IRC | CP_STR, 4 },
+    },
+    [CP_EV_TO_PLUS] = {
+        NO,            NO,                     NO,                     NO,                              { CP_STR, 4 },
+        { CP_STR, 5 }, { CP_SCR, 6 },          { CP_SCR, 6 },          { CP_SCR, 8 },                   NO,
+    },
+    [CP_EV_TO_MINUS] = {
+        NO,            NO,                     NO,                     NO,                              { CP_TLF, 2 },
+        { CP_TLF, 3 }, { CP_TLF, 3 },          { CP_TLF, 3 },          { CP_TLF, 3 },                   NO,
+    },
+    [CP_EV_RCR_PLUS] = {
+        NO,            NO,                     { CP_STA, 2 },          { CP_IRC | CP_SCR | CP_SCA, 8 }, { 0, 4 },
+        { 0, 5 },      { CP_SCA, 8 },          { CP_SCA | CP_TLU, 9 }, { CP_SCA, 8 },                   { CP_TLD | CP_SCR | CP_SCA, 8 },
+    },
+    [CP_EV_RCR_MINUS] = {
+        NO,            NO,                     { CP_STA, 2 },          { CP_IRC | CP_SCR | CP_SCN, 6 }, { 0, 4 },
+        { 0, 5 },      { CP_SCN, 6 },          { CP_SCN, 7 },          { CP_SCN, 6 },                   { CP_TLD | CP_SCR | CP_SCN, 6 },
+    },
+    [CP_EV_RCA] = {
+        NO,            NO,                     { CP_STA, 2 },          { CP_STA, 3 },                   { 0, 4 },
+        { 0, 5 },      { CP_IRC, 7 },          { CP_SCR, 6 },          { CP_IRC | CP_TLU, 9 },          { CP_TLD | CP_SCR, 6 },
+    },
+    [CP_EV_RCN] = {
+        NO,            NO,                     { CP_STA, 2 },          { CP_STA, 3 },                   { 0, 4 },
+        { 0, 5 },      { CP_IRC | CP_SCR, 6 }, { CP_SCR, 6 },          { CP_IRC | CP_SCR, 8 },          { CP_TLD | CP_SCR, 6 },
+    },
+    [CP_EV_RTR] = {
+        NO,            NO,                     { CP_STA, 2 },          { CP_STA, 3 },                   { CP_STA, 4 },
+        { CP_STA, 5 }, { CP_STA, 6 },          { CP_STA, 6 },          { CP_STA, 6 },                   { CP_TLD | CP_ZRC | CP_STA, 5 },
+    },
+    [CP_EV_RTA] = {
+        NO,            NO,                     { 0, 2 },               { 0, 3 },                        { CP_TLF, 2 },
+        { CP_TLF, 3 }, { 0, 6 },               { 0, 6 },               { 0, 8 },                        { CP_TLD | CP_SCR, 6 },
+    },
+    [CP_EV_RUC] = {
+        NO,            NO,                     { CP_SCJ, 2 },          { CP_SCJ, 3 },                   { CP_SCJ, 4 },
+        { CP_SCJ, 5 }, { CP_SCJ, 6 },          { CP_SCJ, 7 },          { CP_SCJ, 8 },                   { CP_SCJ, 9 },
+    },
+    [CP_EV_RXJ_PLUS] = {
+        NO,            NO,                     { 0, 2 },               { 0, 3 },                        { 0, 4 },
+        { 0, 5 },      { 0, 6 },               { 0, 6 },               { 0, 8 },                        { 0, 9 },
+    },
+    [CP_EV_RXJ_MINUS] = {
+        NO,            NO,                     { CP_TLF, 2 },          { CP_TLF, 3 },                   { CP_TLF, 2 },
+        { CP_TLF, 3 }, { CP_TLF, 3 },          { CP_TLF, 3 },          { CP_TLF, 3 },                   { CP_TLD | CP_IRC | CP_STR, 5 },
+    },
+    [CP_EV_RXR] = {
+        NO,            NO,                     { 0, 2 },               { 0, 3 },                        { 0, 4 },
+        { 0, 5 },      { 0, 6 },               { 0, 7 },               { 0, 8 },                        { CP_SER, 9 },
+    },
 };
+/* clang-format on */
 
 /* The packet that an event is about; NULL data for administrative ones. */
 struct cause {
@@ -286,9 +326,7 @@ void cp_input(struct cp *cp, const struct ppp_hdr *pkt, uint64_t now_ms, struct 
             step(cp, CP_EV_RTA, &c, now_ms, out);
         return;
     case CP_CODE_REJ: input_code_reject(cp, pkt, now_ms, out); return;
-    case CP_ECHO_REQ:
-        step(cp, cp->ops->echo ? CP_EV_RXR : CP_EV_RUC, &c, now_ms, out);
-        return;
+    case CP_ECHO_REQ: step(cp, cp->ops->echo ? CP_EV_RXR : CP_EV_RUC, &c, now_ms, out); return;
     case CP_IDENTIFICATION:
     case CP_TIME_REMAINING: return; /* Windows sends the first after LCP opened; it wants no answer */
     default: step(cp, CP_EV_RUC, &c, now_ms, out); return;

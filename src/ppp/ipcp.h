@@ -16,9 +16,9 @@ enum ipcp_opt {
 struct ipcp {
     struct cp cp;
     const struct ppp_cfg *cfg; /* borrowed */
-    uint32_t peer_ip4;    /* the client's, host order; 0: not known yet */
-    uint8_t own_naks;     /* of our address */
-    bool want_address;    /* our address is part of the request */
+    uint32_t peer_ip4;         /* the client's, host order; 0: not known yet */
+    uint8_t own_naks;          /* of our address */
+    bool want_address;         /* our address is part of the request */
 };
 
 void ipcp_init(struct ipcp *i, const struct ppp_cfg *cfg, struct cp_common *common);

@@ -15,7 +15,7 @@ struct ipv6cp {
     uint8_t id[IPV6CP_ID_LEN];      /* ours */
     uint8_t suggest[IPV6CP_ID_LEN]; /* for a client without a usable one */
     uint8_t peer_id[IPV6CP_ID_LEN];
-    bool want_id;                   /* the option is part of our request */
+    bool want_id; /* the option is part of our request */
 };
 
 void ipv6cp_init(struct ipv6cp *v, struct rng rng, struct cp_common *common);

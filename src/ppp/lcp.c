@@ -70,7 +70,8 @@ static enum cp_verdict judge_mru(const struct lcp *l, const struct ppp_opt *opt,
         ppp_opt_put_u16(nak, LCP_OPT_MRU, mtu < LCP_MRU_MIN_NAK ? mtu : LCP_MRU_MIN_NAK);
         return CP_NAK;
     }
-    /* Windows asks for 4091 and takes our MTU by Nak; a peer that insists loses nothing: we never send more than the MTU. */
+    /* Windows asks for 4091 and takes our MTU by Nak; a peer that insists loses nothing: we never send more than the
+     * MTU. */
     if (mru > LCP_MRU_MAX || (mru > mtu && naks == 0)) {
         ppp_opt_put_u16(nak, LCP_OPT_MRU, mtu);
         return CP_NAK;

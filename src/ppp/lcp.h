@@ -12,9 +12,9 @@
 #include "ppp/link.h"
 
 #define LCP_MRU_DEFAULT 1500
-#define LCP_MRU_MIN 576      /* smallest that we live with */
+#define LCP_MRU_MIN     576  /* smallest that we live with */
 #define LCP_MRU_MIN_NAK 1280 /* what we answer to a smaller one: IPv6's minimum */
-#define LCP_MRU_MAX 4091     /* SSTP's payload: what Windows asks for */
+#define LCP_MRU_MAX     4091 /* SSTP's payload: what Windows asks for */
 
 enum lcp_opt {
     LCP_OPT_MRU = 1,
@@ -31,12 +31,12 @@ struct lcp {
     struct cp cp;
     const struct ppp_cfg *cfg; /* borrowed */
     struct rng rng;
-    uint32_t magic;       /* ours, 0: not negotiated */
-    uint32_t peer_magic;  /* 0: none */
-    uint16_t mru;         /* that we offer, 0: the option is left out */
+    uint32_t magic;      /* ours, 0: not negotiated */
+    uint32_t peer_magic; /* 0: none */
+    uint16_t mru;        /* that we offer, 0: the option is left out */
     uint16_t peer_mru;
-    uint8_t auth;         /* enum ppp_auth_method offered now; PPP_AUTH_NONE: none is left */
-    uint8_t auth_tried;   /* bit per method that was offered */
+    uint8_t auth;       /* enum ppp_auth_method offered now; PPP_AUTH_NONE: none is left */
+    uint8_t auth_tried; /* bit per method that was offered */
 };
 
 void lcp_init(struct lcp *l, const struct ppp_cfg *cfg, struct rng rng, struct cp_common *common);

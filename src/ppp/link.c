@@ -9,13 +9,13 @@
 #include "ppp/ipv6cp.h"
 #include "ppp/lcp.h"
 
-#define FIRST_FRAME_MS 300         /* how long our first Configure-Request waits for the client to speak */
-#define NEGOTIATION_MAX 60         /* Configure packets taken without any protocol opening */
-#define RENEGOTIATIONS_MAX 20      /* from Opened, in RENEGOTIATION_WINDOW_MS */
+#define FIRST_FRAME_MS          300 /* how long our first Configure-Request waits for the client to speak */
+#define NEGOTIATION_MAX         60  /* Configure packets taken without any protocol opening */
+#define RENEGOTIATIONS_MAX      20  /* from Opened, in RENEGOTIATION_WINDOW_MS */
 #define RENEGOTIATION_WINDOW_MS 60000
-#define REJECTED_MAX 8             /* protocols that are answered with Protocol-Reject, once each */
-#define HELD_MAX 256               /* bytes of an IPCP request that waits for the client's address */
-#define ECHO_MISSES_DEFAULT 3
+#define REJECTED_MAX            8   /* protocols that are answered with Protocol-Reject, once each */
+#define HELD_MAX                256 /* bytes of an IPCP request that waits for the client's address */
+#define ECHO_MISSES_DEFAULT     3
 
 enum phase { DEAD, ESTABLISH, AUTHENTICATE, NETWORK, TERMINATE }; /* RFC 1661 3.2 */
 
@@ -26,18 +26,18 @@ struct ppp_link {
     struct authp auth;
     struct ipcp ipcp;
     struct ipv6cp ipv6cp;
-    uint64_t start_ms;       /* when our first Configure-Request goes; TIME_NEVER: gone or not started */
-    uint64_t echo_ms;        /* when the next LCP Echo-Request goes */
-    uint64_t window_ms;      /* start of the window in which renegotiations are counted */
-    uint8_t *held;           /* owned: information of the client's early IPCP Configure-Request */
+    uint64_t start_ms;  /* when our first Configure-Request goes; TIME_NEVER: gone or not started */
+    uint64_t echo_ms;   /* when the next LCP Echo-Request goes */
+    uint64_t window_ms; /* start of the window in which renegotiations are counted */
+    uint8_t *held;      /* owned: information of the client's early IPCP Configure-Request */
     uint16_t held_len;
     uint16_t rejected[REJECTED_MAX];
     uint8_t rejected_n;
-    uint8_t phase;           /* enum phase */
+    uint8_t phase; /* enum phase */
     uint8_t renegotiations;
     uint8_t echoes_missed;
     bool cause_known;
-    struct ppp_down down;    /* why, once cause_known */
+    struct ppp_down down; /* why, once cause_known */
 };
 
 struct ppp_link *ppp_link_new(const struct ppp_cfg *cfg, struct rng rng)
@@ -187,7 +187,8 @@ static void settle_ncp(struct ppp_link *l, struct cp *cp, unsigned sig, uint64_t
         fail(l, PPP_DOWN_NCP_FAILED, "no network protocol", now_ms, out);
 }
 
-/* Carries out what the automatons have signalled, until they are quiet. Ends: causes are set once, and phases go forward. */
+/* Carries out what the automatons have signalled, until they are quiet. Ends: causes are set once, and phases go
+ * forward. */
 static void settle(struct ppp_link *l, uint64_t now_ms, struct evq *out)
 {
     if (l->common.packets > NEGOTIATION_MAX)

@@ -17,8 +17,8 @@ struct ppp_opt {
 };
 
 /*
- * Takes the next option from the list. Returns 0; ERR_CLOSED at the end of the list; ERR_PEER when the Length is below 2
- * or leaves the list (nothing consumed).
+ * Takes the next option from the list. Returns 0; ERR_CLOSED at the end of the list; ERR_PEER when the Length is below
+ * 2 or leaves the list (nothing consumed).
  */
 MUST_USE int ppp_opt_next(struct rd *list, struct ppp_opt *out);
 
@@ -37,7 +37,7 @@ void ppp_opt_put_u32(struct wr *w, uint8_t type, uint32_t value);
 
 /* A packet under construction: FF 03, protocol, Code, Identifier, Length. */
 struct ppp_pkt {
-    struct wr w;  /* the caller appends the packet's data here */
+    struct wr w; /* the caller appends the packet's data here */
     size_t mark;
 };
 

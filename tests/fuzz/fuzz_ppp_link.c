@@ -1,6 +1,7 @@
 /*
- * The PPP link under a script: configuration octet, then steps. A step is an octet: below 0xc0 the length of a frame that follows
- * (0xbf: 4091 less what is missing), else a command. Checked: deadlines move, the end comes once, frames are well-formed.
+ * The PPP link under a script: configuration octet, then steps. A step is an octet: below 0xc0 the length of a frame
+ * that follows (0xbf: 4091 less what is missing), else a command. Checked: deadlines move, the end comes once, frames
+ * are well-formed.
  */
 #include <stdlib.h>
 

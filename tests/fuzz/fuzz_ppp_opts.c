@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while ((rc = ppp_opt_next(&list, &opt)) == 0) {
         uint16_t v16;
         uint32_t v32;
-        need(ppp_opt_u16(&opt, &v16) == (rd_left(&opt.data) == 2) && ppp_opt_u32(&opt, &v32) == (rd_left(&opt.data) == 4));
+        need(ppp_opt_u16(&opt, &v16) == (rd_left(&opt.data) == 2) &&
+             ppp_opt_u32(&opt, &v32) == (rd_left(&opt.data) == 4));
         ppp_opt_put(&w, opt.type, opt.data.p, rd_left(&opt.data));
     }
     need(wr_ok(&w) && wr_len(&w) + rd_left(&list) == rd_left(&all));

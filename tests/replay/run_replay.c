@@ -1,12 +1,13 @@
 /*
- * Plays a scenario against the PPP link, with a simulated clock, counting numbers for random ones, and a users table.
+ * Plays a scenario against the PPP link, alone or under the SSTP call machine, with a simulated clock, counting numbers
+ * for random ones, and a users table.
  *
  *   config auth mschapv2 pap      methods, strongest first       config mtu 1400      config mru 1500
  *   config dns 10.8.0.53 [ADDR]   config nbns ADDR [ADDR]        config server ADDR   config ip6 on
  *   config tries 3                config echo IDLE_MS MISSES
  *   user LINE                     a line of the users file
  *   address ADDR                  given to the link after each `! authed`; without it `set-ip4 ADDR` gives one later
- *   manual                        verdicts come from `auth ok|CODE` lines instead of the users
+ *   manual                        verdicts come late: by `auth ok|CODE`, or from the users by `auth-user`
  *   start                         lower layer up, at 0 ms
  *   > PROTO CODE ID DATA...       a frame from the client        > raw HEX    the same byte by byte
  *   < PROTO CODE ID DATA...       the next event must be this frame
@@ -16,9 +17,18 @@
  *   phase NAME                    must be this one
  *   mru N                         the client's MRU must be this one
  *
- * ID is a number, `$` (that of our latest request of the protocol), `$+1`, or, expected, `*`. DATA are pieces: hex digits with
- * `_` for any digit, "text", `=` (the data of our latest request, for an Ack), `*` at the end (anything), and for responses
- * `mschapv2 NAME PASSWORD`, `md5 NAME SECRET`, `login NAME PASSWORD`. Every event has to be expected before the next
+ *
+ * With the SSTP machine (`sstp` instead of `start`; PPP then starts when the machine says so):
+ *   header LINE                   a line of the client's HTTP head; `http` judges the head, which has to be an SSTP
+ * request > sstp HEX                    a control packet               < sstp HEX       likewise (a last `*`: anything
+ * follows) > cc sha1|sha256 [bad]        CALL_CONNECTED with the binding of the last response; bad: of other keys ! up
+ * | ending CAUSE | close   events of the machine
+ *
+ * ID is a number, `$` (that of our latest request of the protocol), `$+1`, or, expected, `*`. DATA are pieces: hex
+ * digits with
+ * `_` for any digit, "text", `=` (the data of our latest request, for an Ack), `*` at the end (anything), and for
+ * responses `mschapv2 NAME PASSWORD`, `md5 NAME SECRET`, `login NAME PASSWORD`. Every event has to be expected before
+ * the next
  * `>`, `+` or command. `#` starts a comment.
  */
 #include <arpa/inet.h>
@@ -34,10 +44,14 @@
 #include "base/ct.h"
 #include "base/digest.h"
 #include "base/timerq.h"
+#include "http/head.h"
 #include "ppp/link.h"
 #include "ppp/opt.h"
+#include "sstp/binding.h"
+#include "sstp/server.h"
 
-#define WORDS_MAX 64
+#define WORDS_MAX   64
+#define SSTP_EVENTS 0x100 /* added to the types of the SSTP machine's events */
 
 struct request { /* our latest Configure-Request or Challenge of a protocol */
     uint16_t protocol;
@@ -56,13 +70,22 @@ struct run {
     uint32_t address;
     bool manual, started;
     uint64_t now_ms;
-    uint8_t counter;              /* the random numbers */
+    uint8_t counter; /* the random numbers */
     struct request requests[8];
-    uint8_t challenge[16];        /* of the Challenge or of the Failure's C= */
+    uint8_t challenge[16]; /* of the Challenge or of the Failure's C= */
     uint8_t mem[65536];
     struct evq q;
-    uint8_t seen_mem[65536];      /* events that the scenario has not looked at yet */
+    uint8_t seen_mem[65536]; /* events that the scenario has not looked at yet */
     struct evq seen;
+    struct ppp_auth_request asked;
+    char head[2048]; /* the client's HTTP head */
+    bool with_sstp;
+    struct sstp_server sstp;
+    struct sstp_cert_hashes cert;
+    uint8_t nonce[SSTP_NONCE_LEN];
+    uint8_t hlak[SSTP_HLAK_LEN]; /* as the client knows it from its last response */
+    uint8_t sstp_mem[8192];
+    struct evq sq;
 };
 
 static void die(const struct run *r, const char *what, const char *detail)
@@ -160,8 +183,6 @@ static void note_sent(struct run *r, const struct ev *ev)
     }
 }
 
-static void settle(struct run *r);
-
 static void answer_auth(struct run *r, const struct ppp_auth_request *req)
 {
     struct ppp_auth_result res;
@@ -170,27 +191,53 @@ static void answer_auth(struct run *r, const struct ppp_auth_request *req)
     check(r, ppp_link_auth_result(r->link, &res, r->now_ms, &r->q), "auth_result");
 }
 
+/* The SSTP machine's events; true when it starts PPP. */
+static bool settle_sstp(struct run *r)
+{
+    struct ev ev;
+    bool start = false;
+    while (evq_next(&r->sq, &ev)) {
+        start |= ev.type == SSTP_EV_PPP_START;
+        if (ev.type == SSTP_EV_SEND && ev.len == 48 && ev.data[5] == SSTP_CALL_CONNECT_ACK)
+            memcpy(r->nonce, ev.data + 16, SSTP_NONCE_LEN);
+        if (ev.type != SSTP_EV_PPP_START)
+            evq_put(&r->seen, (uint16_t)(ev.type + SSTP_EVENTS), ev.data, ev.len);
+    }
+    evq_reset(&r->sq);
+    return start;
+}
+
 /* Moves events from the link's queue to `seen`, doing the owner's part of the work. */
 static void settle(struct run *r)
 {
     struct ev ev;
-    struct ppp_auth_request req;
     bool ask = false, give = false;
     while (evq_next(&r->q, &ev)) {
         if (ev.type == PPP_EV_SEND)
             note_sent(r, &ev);
-        if (ev.type == PPP_EV_AUTH && !r->manual) {
-            ask = true;
-            memcpy(&req, ev.data, sizeof req);
-            continue;
+        if (ev.type == PPP_EV_AUTH) {
+            memcpy(&r->asked, ev.data, sizeof r->asked);
+            ask = !r->manual;
+            if (ask)
+                continue;
         }
-        if (ev.type == PPP_EV_AUTHED)
-            give = r->address != 0;
         evq_put(&r->seen, ev.type, ev.data, ev.len);
+        if (ev.type != PPP_EV_AUTHED)
+            continue;
+        give = r->address != 0;
+        if (r->with_sstp) {
+            const struct ppp_authed *who = (const void *)ev.data;
+            check(r, sstp_server_authenticated(&r->sstp, who->hlak, r->now_ms, &r->sq), "authenticated");
+            (void)settle_sstp(r);
+        }
     }
     evq_reset(&r->q);
+    if (settle_sstp(r)) {
+        check(r, ppp_link_start(r->link, r->now_ms, &r->q), "start");
+        settle(r);
+    }
     if (ask)
-        answer_auth(r, &req);
+        answer_auth(r, &r->asked);
     if (give)
         check(r, ppp_link_set_ip4(r->link, r->address, r->now_ms, &r->q), "set_ip4");
     if (ask || give)
@@ -199,13 +246,16 @@ static void settle(struct run *r)
 
 static void describe(const struct ev *ev, char *out, size_t cap)
 {
-    static const char *const names[] = { "frame", "auth", "authed", "ip4-up", "ip4-down", "ip6-up", "ip6-down", "down" };
+    static const char *const names[] = {
+        "frame", "auth", "authed", "ip4-up", "ip4-down", "ip6-up", "ip6-down", "down"
+    };
     char hex[2 * 256 + 1];
     hex_encode(ev->data, ev->len < 256 ? ev->len : 256, hex);
     const char *more = "";
     if (ev->type == PPP_EV_DOWN)
         more = ppp_down_name(ev->data[0]);
-    snprintf(out, cap, "%s %s %s", ev->type < 8 ? names[ev->type] : "?", more, ev->type == PPP_EV_SEND ? hex : "");
+    bool frame = ev->type == PPP_EV_SEND || ev->type == SSTP_EVENTS + SSTP_EV_SEND;
+    snprintf(out, cap, "%s %s %s", ev->type < 8 ? names[ev->type] : "of SSTP", more, frame ? hex : "");
 }
 
 static void quiet(struct run *r)
@@ -239,6 +289,9 @@ static void put_response(struct run *r, struct wr *w, char **word, uint8_t id, c
         check(r, mschapv2_challenge_hash(resp.peer_challenge, r->challenge, bare, bare_len, c8), "challenge hash");
         check(r, mschapv2_nt_response(hash, c8, resp.nt_response), "nt response");
         chap_mschapv2_response_encode(&tmp, id, &resp, name, strlen(name));
+        struct mschapv2_keys keys;
+        check(r, mschapv2_keys(hash, resp.nt_response, &keys), "keys");
+        mschapv2_hlak(&keys, r->hlak);
     }
     wr_bytes(w, tmp.base + 4, wr_len(&tmp) - 4); /* the header is written by the caller */
 }
@@ -303,18 +356,55 @@ static size_t build_frame(struct run *r, char **word, uint8_t *out, uint8_t *mas
     return wr_len(&w);
 }
 
+static size_t plain_hex(struct run *r, const char *word, uint8_t *out, size_t cap)
+{
+    size_t n = word ? strlen(word) / 2 : 0;
+    if (n > cap || (n && !hex_decode(word, 2 * n, out, n)))
+        die(r, "not hexadecimal", word);
+    return n;
+}
+
+/* CALL_CONNECTED or another control packet. */
+static void client_sends_sstp(struct run *r, char **word)
+{
+    uint8_t pkt[SSTP_PKT_MAX];
+    size_t n = 0;
+    if (!word[1])
+        die(r, "what?", NULL);
+    if (strcmp(word[0], "cc") == 0) {
+        bool sha1 = strcmp(word[1], "sha1") == 0;
+        struct wr w = wr_make(pkt, sizeof pkt);
+        r->hlak[0] ^= word[2] ? 1 : 0;
+        check(r,
+              sstp_cc_encode(&w, sha1 ? SSTP_HASH_SHA1 : SSTP_HASH_SHA256, r->nonce,
+                             sha1 ? r->cert.sha1 : r->cert.sha256, r->hlak),
+              "cc");
+        n = wr_len(&w);
+    } else {
+        n = plain_hex(r, word[1], pkt, sizeof pkt);
+    }
+    check(r, sstp_server_control(&r->sstp, rd_make(pkt, n), r->now_ms, &r->sq), "control");
+}
+
 static void client_sends(struct run *r, char **word)
 {
     uint8_t frame[4200], mask[4200];
     size_t n;
     bool open;
+    if (word[0] && (strcmp(word[0], "sstp") == 0 || strcmp(word[0], "cc") == 0)) {
+        client_sends_sstp(r, word);
+        return;
+    }
     if (word[0] && strcmp(word[0], "raw") == 0) {
-        n = word[1] ? strlen(word[1]) / 2 : 0;
-        if (n > sizeof frame || (n && !hex_decode(word[1], 2 * n, frame, n)))
-            die(r, "not hexadecimal", word[1]);
+        n = plain_hex(r, word[1], frame, sizeof frame);
     } else {
         n = build_frame(r, word, frame, mask, sizeof frame, &open);
     }
+    struct rd peek = rd_make(frame, n);
+    uint16_t protocol;
+    sstp_server_alive(&r->sstp, r->now_ms);
+    if (r->with_sstp && ppp_frame_open(&peek, &protocol) && !sstp_server_may_pass(&r->sstp, protocol))
+        return;
     check(r, ppp_link_input(r->link, rd_make(frame, n), r->now_ms, &r->q), "input");
 }
 
@@ -334,8 +424,18 @@ static void expect_frame(struct run *r, char **word)
     uint8_t want[4200], mask[4200];
     bool open;
     struct ev ev;
-    next_event(r, PPP_EV_SEND, &ev);
-    size_t n = build_frame(r, word, want, mask, sizeof want, &open);
+    size_t n;
+    if (word[0] && strcmp(word[0], "sstp") == 0) {
+        next_event(r, SSTP_EVENTS + SSTP_EV_SEND, &ev);
+        struct wr w = wr_make(want, sizeof want);
+        memset(mask, 0xff, sizeof mask);
+        open = false;
+        put_data(r, &w, mask, word + 1, 0x5353, 0, &open);
+        n = wr_len(&w);
+    } else {
+        next_event(r, PPP_EV_SEND, &ev);
+        n = build_frame(r, word, want, mask, sizeof want, &open);
+    }
     bool good = open ? ev.len >= n : ev.len == n;
     for (size_t i = 0; good && i < n; i++)
         good = (ev.data[i] & mask[i]) == (want[i] & mask[i]);
@@ -345,12 +445,40 @@ static void expect_frame(struct run *r, char **word)
         die(r, "another frame", text);
 }
 
+/* True when the word names an event of the SSTP machine, which then was the next one. */
+static bool expect_sstp_event(struct run *r, char **word)
+{
+    static const char *const names[] = { [SSTP_EV_UP] = "up", [SSTP_EV_ENDING] = "ending", [SSTP_EV_CLOSE] = "close" };
+    static const char *const causes[] = {
+        [SSTP_END_PEER_DISCONNECT] = "peer-disconnect",
+        [SSTP_END_PEER_ABORT] = "peer-abort",
+        [SSTP_END_OUR_DISCONNECT] = "our-disconnect",
+        [SSTP_END_ABORT] = "abort",
+        [SSTP_END_BINDING] = "binding",
+        [SSTP_END_NEGOTIATION_TIMEOUT] = "negotiation-timeout",
+        [SSTP_END_HELLO_TIMEOUT] = "hello-timeout",
+    };
+    for (unsigned type = SSTP_EV_UP; type <= SSTP_EV_CLOSE; type++) {
+        struct ev ev;
+        if (strcmp(names[type], word[0]) != 0)
+            continue;
+        next_event(r, SSTP_EVENTS + type, &ev);
+        if (type == SSTP_EV_ENDING && word[1] && strcmp(causes[ev.data[0]], word[1]) != 0)
+            die(r, "another cause", causes[ev.data[0]]);
+        return true;
+    }
+    return false;
+}
+
 static void expect_event(struct run *r, char **word)
 {
-    static const char *const names[] = { [PPP_EV_AUTH] = "auth",         [PPP_EV_AUTHED] = "authed",
-                                         [PPP_EV_IP4_UP] = "ip4-up",     [PPP_EV_IP4_DOWN] = "ip4-down",
-                                         [PPP_EV_IP6_UP] = "ip6-up",     [PPP_EV_IP6_DOWN] = "ip6-down",
-                                         [PPP_EV_DOWN] = "down" };
+    if (expect_sstp_event(r, word))
+        return;
+    static const char *const names[] = {
+        [PPP_EV_AUTH] = "auth",         [PPP_EV_AUTHED] = "authed", [PPP_EV_IP4_UP] = "ip4-up",
+        [PPP_EV_IP4_DOWN] = "ip4-down", [PPP_EV_IP6_UP] = "ip6-up", [PPP_EV_IP6_DOWN] = "ip6-down",
+        [PPP_EV_DOWN] = "down"
+    };
     unsigned type = PPP_EV_AUTH;
     while (type <= PPP_EV_DOWN && strcmp(names[type], word[0]) != 0)
         type++;
@@ -426,14 +554,22 @@ static void make_link(struct run *r)
         die(r, "out of memory", NULL);
 }
 
+static uint64_t next_deadline(const struct run *r)
+{
+    uint64_t link = ppp_link_deadline(r->link), call = r->with_sstp ? sstp_server_deadline(&r->sstp) : TIME_NEVER;
+    return link < call ? link : call;
+}
+
 static void pass_time(struct run *r, uint64_t ms)
 {
     uint64_t end = r->now_ms + ms, at;
-    while ((at = ppp_link_deadline(r->link)) <= end) {
+    while ((at = next_deadline(r)) <= end) {
         if (at > r->now_ms)
             r->now_ms = at;
         check(r, ppp_link_expire(r->link, r->now_ms, &r->q), "expire");
-        if (ppp_link_deadline(r->link) <= r->now_ms)
+        if (r->with_sstp)
+            check(r, sstp_server_expire(&r->sstp, r->now_ms, &r->sq), "expire");
+        if (next_deadline(r) <= r->now_ms)
             die(r, "a deadline that does not move", NULL);
         settle(r);
     }
@@ -447,14 +583,38 @@ static void auth_verdict(struct run *r, const char *word)
     check(r, ppp_link_auth_result(r->link, &res, r->now_ms, &r->q), "auth_result");
 }
 
+static void judge_head(struct run *r)
+{
+    struct http_head h;
+    size_t n = strlen(r->head);
+    snprintf(r->head + n, sizeof r->head - n, "\r\n");
+    http_head_init(&h);
+    if (http_head_input(&h, rd_make(r->head, n + 2)) != HTTP_SSTP || h.head_len != n + 2)
+        die(r, "not an SSTP request", h.why);
+}
+
+static void start_sstp(struct run *r)
+{
+    r->with_sstp = true;
+    memset(r->cert.sha1, 0x11, sizeof r->cert.sha1);
+    memset(r->cert.sha256, 0x22, sizeof r->cert.sha256);
+    sstp_server_init(&r->sstp, &sstp_server_cfg_default, &r->cert, (struct rng){ count_up, &r->counter }, r->now_ms);
+}
+
 static void command(struct run *r, char **word)
 {
     const char *verb = word[0];
     make_link(r);
     if (strcmp(verb, "start") == 0) {
         check(r, ppp_link_start(r->link, r->now_ms, &r->q), "start");
+    } else if (strcmp(verb, "http") == 0) {
+        judge_head(r);
+    } else if (strcmp(verb, "sstp") == 0) {
+        start_sstp(r);
     } else if (strcmp(verb, "auth") == 0 && word[1]) {
         auth_verdict(r, word[1]);
+    } else if (strcmp(verb, "auth-user") == 0) {
+        answer_auth(r, &r->asked);
     } else if (strcmp(verb, "set-ip4") == 0) {
         check(r, ppp_link_set_ip4(r->link, ip4(r, word[1]), r->now_ms, &r->q), "set_ip4");
     } else if (strcmp(verb, "terminate") == 0 && word[1]) {
@@ -496,6 +656,11 @@ static void play_line(struct run *r, char *line)
         snprintf(r->users_text + used, sizeof r->users_text - used, "%s", line + 5);
         return;
     }
+    if (strncmp(line, "header ", 7) == 0) {
+        size_t used = strlen(r->head);
+        snprintf(r->head + used, sizeof r->head - used, "%.*s\r\n", (int)strcspn(line + 7, "\r\n"), line + 7);
+        return;
+    }
     split(line, word);
     if (!word[0])
         return;
@@ -532,6 +697,7 @@ int main(int argc, char **argv)
     r.file = argv[1];
     r.cfg = (struct ppp_cfg){ .mtu = 1400, .auth = { PPP_AUTH_MSCHAPV2 }, .server_ip4 = 0x0a080001, .auth_tries = 3 };
     r.q = evq_make(r.mem, sizeof r.mem);
+    r.sq = evq_make(r.sstp_mem, sizeof r.sstp_mem);
     r.seen = evq_make(r.seen_mem, sizeof r.seen_mem);
     FILE *f = fopen(r.file, "r");
     if (!f)
@@ -545,6 +711,7 @@ int main(int argc, char **argv)
     if (!r.link)
         die(&r, "an empty scenario", NULL);
     ppp_link_free(r.link);
+    sstp_server_fini(&r.sstp);
     users_free(r.users);
     return 0;
 }

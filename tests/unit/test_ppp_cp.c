@@ -162,9 +162,14 @@ static void toy_echo(void *self, struct rd data, struct wr *w)
     wr_bytes(w, data.p, rd_left(&data));
 }
 
-static const struct cp_ops toy_ops = { .protocol = 0xc021, .restart_ms = { 300, 1000, 3000 }, .build = toy_build,
-                                       .judge = toy_judge, .missing = toy_missing, .accept = toy_accept,
-                                       .apply = toy_apply, .echo = toy_echo };
+static const struct cp_ops toy_ops = { .protocol = 0xc021,
+                                       .restart_ms = { 300, 1000, 3000 },
+                                       .build = toy_build,
+                                       .judge = toy_judge,
+                                       .missing = toy_missing,
+                                       .accept = toy_accept,
+                                       .apply = toy_apply,
+                                       .echo = toy_echo };
 
 static void toy_init(struct toy *t)
 {
@@ -176,7 +181,7 @@ static void toy_init(struct toy *t)
 
 static void expect(struct toy *t, const char *hex)
 {
-    struct ev ev;
+    struct ev ev = { 0 };
     char text[1024] = "";
     assert_true(evq_next(&t->q, &ev));
     assert_int_equal(ev.type, PPP_EV_SEND);
@@ -188,7 +193,7 @@ static void expect(struct toy *t, const char *hex)
 
 static void quiet(struct toy *t)
 {
-    struct ev ev;
+    struct ev ev = { 0 };
     assert_false(evq_next(&t->q, &ev));
     assert_false(t->q.failed);
     evq_reset(&t->q);
@@ -223,7 +228,10 @@ static void fire(struct toy *t, unsigned event)
     case CP_EV_OPEN:
     case CP_EV_CLOSE:
     case CP_EV_RXJ_PLUS: cp_event(&t->cp, (enum cp_event)event, 1000, &t->q); break;
-    case CP_EV_TO_MINUS: t->cp.restart = 0; /* fall through */
+    case CP_EV_TO_MINUS:
+        t->cp.restart = 0;
+        cp_expire(&t->cp, 1000, &t->q);
+        break;
     case CP_EV_TO_PLUS: cp_expire(&t->cp, 1000, &t->q); break;
     case CP_EV_RCR_PLUS: give(t, "01210007010307", 1000); break;
     case CP_EV_RCR_MINUS: give(t, "01210007010308", 1000); break;
@@ -269,8 +277,8 @@ static void test_cells(void **state)
                 expect(&t, "0a21000811223344");
             quiet(&t);
             if (a & CP_IRC)
-                assert_int_equal(t.cp.restart, (a & CP_STR ? CP_MAX_TERMINATE : CP_MAX_CONFIGURE) -
-                                                   !!(a & (CP_STR | CP_SCR)));
+                assert_int_equal(t.cp.restart,
+                                 (a & CP_STR ? CP_MAX_TERMINATE : CP_MAX_CONFIGURE) - !!(a & (CP_STR | CP_SCR)));
             if (a & CP_ZRC)
                 assert_int_equal(t.cp.restart, 0);
             bool runs = t.cp.state >= CP_CLOSING && t.cp.state <= CP_ACK_SENT;
@@ -323,9 +331,10 @@ static void test_stale_dropped(void **state)
 {
     (void)state;
     static struct toy t;
-    const char *const stale[] = { "02040007010309", "03040007010308", "04040007010309", "06040004",
+    const char *const stale[] = { "02040007010309", "03040007010308",       "04040007010309", "06040004",
                                   "02050007010308", /* an Ack of what we did not ask */
-                                  "02050004", "0205000a010309020309", "03050007010408", "02050003", "020500" };
+                                  "02050004",       "0205000a010309020309", "03050007010408", "02050003",
+                                  "020500" };
     for (size_t i = 0; i < sizeof stale / sizeof stale[0]; i++) {
         force(&t, CP_REQ_SENT);
         give(&t, stale[i], 10);

@@ -1,4 +1,5 @@
-/* The link's interface: published frames, the constructed session, misuse, exhaustion. The scenarios are in tests/replay. */
+/* The link's interface: published frames, the constructed session, misuse, exhaustion. The scenarios are in
+ * tests/replay. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,7 +53,7 @@ static void give(struct fix *f, const char *hex)
 
 static void expect(struct fix *f, const char *hex)
 {
-    struct ev ev;
+    struct ev ev = { 0 };
     char text[1200];
     assert_true(evq_next(&f->q, &ev));
     assert_int_equal(ev.type, PPP_EV_SEND);
@@ -71,12 +72,14 @@ static struct ev event(struct fix *f, unsigned type)
 
 static void quiet(struct fix *f)
 {
-    struct ev ev;
+    struct ev ev = { 0 };
     assert_false(evq_next(&f->q, &ev));
     evq_reset(&f->q);
 }
 
-static const struct ppp_cfg plain = { .mtu = 1400, .auth = { PPP_AUTH_PAP }, .server_ip4 = 0x0a080001, .auth_tries = 3 };
+static const struct ppp_cfg plain = {
+    .mtu = 1400, .auth = { PPP_AUTH_PAP }, .server_ip4 = 0x0a080001, .auth_tries = 3
+};
 
 static void opened(struct fix *f)
 {
@@ -104,9 +107,9 @@ static const char *frame_named(json_t *frames, const char *prefix)
 {
     size_t i;
     json_t *one;
-    json_array_foreach(frames, i, one)
-        if (strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) == 0)
-            return json_string_value(json_object_get(one, "hex"));
+    json_array_foreach(frames, i,
+                       one) if (strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) ==
+                                0) return json_string_value(json_object_get(one, "hex"));
     fail_msg("no vector %s", prefix);
     return "";
 }
@@ -180,17 +183,18 @@ static const char *step_named(json_t *steps, const char *from, const char *prefi
 {
     size_t i;
     json_t *one;
-    json_array_foreach(steps, i, one)
-        if (strcmp(json_string_value(json_object_get(one, "from")), from) == 0 &&
-            strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) == 0 && skip-- == 0)
-            return json_string_value(json_object_get(one, "hex")) + 8; /* without the SSTP header */
+    json_array_foreach(steps, i,
+                       one) if (strcmp(json_string_value(json_object_get(one, "from")), from) == 0 &&
+                                strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) == 0 &&
+                                skip-- == 0) return json_string_value(json_object_get(one, "hex")) +
+        8; /* without the SSTP header */
     fail_msg("no step %s", prefix);
     return "";
 }
 
 /*
- * session-mschapv2.json with our own choices: PFC and ACFC are acknowledged, MRU is the MTU. Authentication, IPCP, IPV6CP
- * and the end are the published bytes.
+ * session-mschapv2.json with our own choices: PFC and ACFC are acknowledged, MRU is the MTU. Authentication, IPCP,
+ * IPV6CP and the end are the published bytes.
  */
 static void test_session(void **state)
 {
@@ -205,7 +209,10 @@ static void test_session(void **state)
     f.cfg.ipv6 = true;
     assert_int_equal(digest_init(), 0);
     /* magic (in memory order), our identifier and the suggested one, the challenge */
-    up(&f, "d4c3b2a1" "0000000000000001" "0000000000000002" "5b5d7c7d7b3f2f3e3c2c602132262628");
+    up(&f, "d4c3b2a1"
+           "0000000000000001"
+           "0000000000000002"
+           "5b5d7c7d7b3f2f3e3c2c602132262628");
     give(&f, step_named(s, "C", "LCP Configure-Request: MRU 4091, magic, PFC", 0));
     expect(&f, step_named(s, "S", "LCP Configure-Request", 0));
     expect(&f, "ff03c021040000070d0306");
@@ -273,7 +280,8 @@ static void test_session(void **state)
     json_decref(j);
 }
 
-/* Every frame of the session's client, cut at each length and with each octet changed, leaves a link that works or ends. */
+/* Every frame of the session's client, cut at each length and with each octet changed, leaves a link that works or
+ * ends. */
 static void test_session_mutated(void **state)
 {
     (void)state;
@@ -282,7 +290,8 @@ static void test_session_mutated(void **state)
     size_t i;
     json_t *one;
     f.cfg = plain;
-    json_array_foreach(s, i, one) {
+    json_array_foreach(s, i, one)
+    {
         const char *hex = json_string_value(json_object_get(one, "hex"));
         uint8_t bytes[256];
         if (strncmp(hex, "1000", 4) != 0)
@@ -312,10 +321,11 @@ static void test_frame_forms(void **state)
         bool good;
         uint16_t protocol;
         size_t left;
-    } rows[] = { { "ff03c021aa", true, 0xc021, 1 }, { "c021aa", true, 0xc021, 1 }, { "ff0321aabb", true, 0x21, 2 },
-                 { "21aabb", true, 0x21, 2 },       { "ff030021aa", true, 0x21, 1 }, { "", false, 0, 0 },
-                 { "ff03", false, 0, 0 },           { "c0", false, 0, 0 },           { "ff03c0", false, 0, 0 },
-                 { "21", true, 0x21, 0 } };
+    } rows[] = { { "ff03c021aa", true, 0xc021, 1 }, { "c021aa", true, 0xc021, 1 },
+                 { "ff0321aabb", true, 0x21, 2 },   { "21aabb", true, 0x21, 2 },
+                 { "ff030021aa", true, 0x21, 1 },   { "", false, 0, 0 },
+                 { "ff03", false, 0, 0 },           { "c0", false, 0, 0 },
+                 { "ff03c0", false, 0, 0 },         { "21", true, 0x21, 0 } };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         uint8_t bytes[16];
         uint16_t protocol = 0;
@@ -374,9 +384,9 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_frames),      cmocka_unit_test(test_auth_options), cmocka_unit_test(test_session),
-        cmocka_unit_test(test_session_mutated), cmocka_unit_test(test_frame_forms), cmocka_unit_test(test_misuse),
-        cmocka_unit_test(test_queue_full),  cmocka_unit_test(test_names),
+        cmocka_unit_test(test_frames),          cmocka_unit_test(test_auth_options), cmocka_unit_test(test_session),
+        cmocka_unit_test(test_session_mutated), cmocka_unit_test(test_frame_forms),  cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_queue_full),      cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
