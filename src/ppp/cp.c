@@ -1,76 +1,82 @@
 #include "ppp/cp.h"
 
+/* clang-format off */
 #define NO { 0, CP_IMPOSSIBLE }
+
+/* The actions in the spelling of RFC 1661 4.4, for the table alone. */
+enum {
+    tld = CP_TLD, tls = CP_TLS, irc = CP_IRC, zrc = CP_ZRC, scr = CP_SCR, sca = CP_SCA, scn = CP_SCN,
+    str = CP_STR, sta = CP_STA, scj = CP_SCJ, ser = CP_SER, tlu = CP_TLU, tlf = CP_TLF,
+};
 
 /*
  * RFC 1661 4.1: a row for each event, a column for each state from 0 Initial to 9 Opened, split after 4 Closing. The
  * restart option (r) is not used.
  */
-/* clang-format off */
 const struct cp_cell cp_table[CP_EVENTS][CP_STATES] = {
     [CP_EV_UP] = {
-        { 0, 2 },      { CP_IRC | CP_SCR, 6 }, NO,                     NO,                              NO,
-        NO,            NO,                     NO,                     NO,                              NO,
+        { 0, 2 },   { irc | scr, 6 }, NO,               NO,                     NO,
+        NO,         NO,               NO,               NO,                     NO,
     },
     [CP_EV_DOWN] = {
-        NO,            NO,                     { 0, 0 },               { CP_TLS, 1 },                   { 0, 0 },
-        { 0, 1 },      { 0, 1 },               { 0, 1 },               { 0, 1 },                        { CP_TLD, 1 },
+        NO,         NO,               { 0, 0 },         { tls, 1 },             { 0, 0 },
+        { 0, 1 },   { 0, 1 },         { 0, 1 },         { 0, 1 },               { tld, 1 },
     },
     [CP_EV_OPEN] = {
-        { CP_TLS, 1 }, { 0, 1 },               { CP_IRC | CP_SCR, 6 }, { 0, 3 },                        { 0, 5 },
-        { 0, 5 },      { 0, 6 },               { 0, 7 },               { 0, 8 },                        { 0, 9 },
+        { tls, 1 }, { 0, 1 },         { irc | scr, 6 }, { 0, 3 },               { 0, 5 },
+        { 0, 5 },   { 0, 6 },         { 0, 7 },         { 0, 8 },               { 0, 9 },
     },
     [CP_EV_CLOSE] = {
-        { 0, 0 },      { CP_TLF, 0 },          { 0, 2 },               { 0, 2 },                        { 0, 4 },
-        { 0, 4 },      { CP_IRC | CP_STR, 4 }, { CP_IRC | CP_STR, 4 }, { CP_IRC | CP_STR, 4 },          { CP_TLD | CP_IRC | CP_STR, 4 },
+        { 0, 0 },   { tlf, 0 },       { 0, 2 },         { 0, 2 },               { 0, 4 },
+        { 0, 4 },   { irc | str, 4 }, { irc | str, 4 }, { irc | str, 4 },       { tld | irc | str, 4 },
     },
     [CP_EV_TO_PLUS] = {
-        NO,            NO,                     NO,                     NO,                              { CP_STR, 4 },
-        { CP_STR, 5 }, { CP_SCR, 6 },          { CP_SCR, 6 },          { CP_SCR, 8 },                   NO,
+        NO,         NO,               NO,               NO,                     { str, 4 },
+        { str, 5 }, { scr, 6 },       { scr, 6 },       { scr, 8 },             NO,
     },
     [CP_EV_TO_MINUS] = {
-        NO,            NO,                     NO,                     NO,                              { CP_TLF, 2 },
-        { CP_TLF, 3 }, { CP_TLF, 3 },          { CP_TLF, 3 },          { CP_TLF, 3 },                   NO,
+        NO,         NO,               NO,               NO,                     { tlf, 2 },
+        { tlf, 3 }, { tlf, 3 },       { tlf, 3 },       { tlf, 3 },             NO,
     },
     [CP_EV_RCR_PLUS] = {
-        NO,            NO,                     { CP_STA, 2 },          { CP_IRC | CP_SCR | CP_SCA, 8 }, { 0, 4 },
-        { 0, 5 },      { CP_SCA, 8 },          { CP_SCA | CP_TLU, 9 }, { CP_SCA, 8 },                   { CP_TLD | CP_SCR | CP_SCA, 8 },
+        NO,         NO,               { sta, 2 },       { irc | scr | sca, 8 }, { 0, 4 },
+        { 0, 5 },   { sca, 8 },       { sca | tlu, 9 }, { sca, 8 },             { tld | scr | sca, 8 },
     },
     [CP_EV_RCR_MINUS] = {
-        NO,            NO,                     { CP_STA, 2 },          { CP_IRC | CP_SCR | CP_SCN, 6 }, { 0, 4 },
-        { 0, 5 },      { CP_SCN, 6 },          { CP_SCN, 7 },          { CP_SCN, 6 },                   { CP_TLD | CP_SCR | CP_SCN, 6 },
+        NO,         NO,               { sta, 2 },       { irc | scr | scn, 6 }, { 0, 4 },
+        { 0, 5 },   { scn, 6 },       { scn, 7 },       { scn, 6 },             { tld | scr | scn, 6 },
     },
     [CP_EV_RCA] = {
-        NO,            NO,                     { CP_STA, 2 },          { CP_STA, 3 },                   { 0, 4 },
-        { 0, 5 },      { CP_IRC, 7 },          { CP_SCR, 6 },          { CP_IRC | CP_TLU, 9 },          { CP_TLD | CP_SCR, 6 },
+        NO,         NO,               { sta, 2 },       { sta, 3 },             { 0, 4 },
+        { 0, 5 },   { irc, 7 },       { scr, 6 },       { irc | tlu, 9 },       { tld | scr, 6 },
     },
     [CP_EV_RCN] = {
-        NO,            NO,                     { CP_STA, 2 },          { CP_STA, 3 },                   { 0, 4 },
-        { 0, 5 },      { CP_IRC | CP_SCR, 6 }, { CP_SCR, 6 },          { CP_IRC | CP_SCR, 8 },          { CP_TLD | CP_SCR, 6 },
+        NO,         NO,               { sta, 2 },       { sta, 3 },             { 0, 4 },
+        { 0, 5 },   { irc | scr, 6 }, { scr, 6 },       { irc | scr, 8 },       { tld | scr, 6 },
     },
     [CP_EV_RTR] = {
-        NO,            NO,                     { CP_STA, 2 },          { CP_STA, 3 },                   { CP_STA, 4 },
-        { CP_STA, 5 }, { CP_STA, 6 },          { CP_STA, 6 },          { CP_STA, 6 },                   { CP_TLD | CP_ZRC | CP_STA, 5 },
+        NO,         NO,               { sta, 2 },       { sta, 3 },             { sta, 4 },
+        { sta, 5 }, { sta, 6 },       { sta, 6 },       { sta, 6 },             { tld | zrc | sta, 5 },
     },
     [CP_EV_RTA] = {
-        NO,            NO,                     { 0, 2 },               { 0, 3 },                        { CP_TLF, 2 },
-        { CP_TLF, 3 }, { 0, 6 },               { 0, 6 },               { 0, 8 },                        { CP_TLD | CP_SCR, 6 },
+        NO,         NO,               { 0, 2 },         { 0, 3 },               { tlf, 2 },
+        { tlf, 3 }, { 0, 6 },         { 0, 6 },         { 0, 8 },               { tld | scr, 6 },
     },
     [CP_EV_RUC] = {
-        NO,            NO,                     { CP_SCJ, 2 },          { CP_SCJ, 3 },                   { CP_SCJ, 4 },
-        { CP_SCJ, 5 }, { CP_SCJ, 6 },          { CP_SCJ, 7 },          { CP_SCJ, 8 },                   { CP_SCJ, 9 },
+        NO,         NO,               { scj, 2 },       { scj, 3 },             { scj, 4 },
+        { scj, 5 }, { scj, 6 },       { scj, 7 },       { scj, 8 },             { scj, 9 },
     },
     [CP_EV_RXJ_PLUS] = {
-        NO,            NO,                     { 0, 2 },               { 0, 3 },                        { 0, 4 },
-        { 0, 5 },      { 0, 6 },               { 0, 6 },               { 0, 8 },                        { 0, 9 },
+        NO,         NO,               { 0, 2 },         { 0, 3 },               { 0, 4 },
+        { 0, 5 },   { 0, 6 },         { 0, 6 },         { 0, 8 },               { 0, 9 },
     },
     [CP_EV_RXJ_MINUS] = {
-        NO,            NO,                     { CP_TLF, 2 },          { CP_TLF, 3 },                   { CP_TLF, 2 },
-        { CP_TLF, 3 }, { CP_TLF, 3 },          { CP_TLF, 3 },          { CP_TLF, 3 },                   { CP_TLD | CP_IRC | CP_STR, 5 },
+        NO,         NO,               { tlf, 2 },       { tlf, 3 },             { tlf, 2 },
+        { tlf, 3 }, { tlf, 3 },       { tlf, 3 },       { tlf, 3 },             { tld | irc | str, 5 },
     },
     [CP_EV_RXR] = {
-        NO,            NO,                     { 0, 2 },               { 0, 3 },                        { 0, 4 },
-        { 0, 5 },      { 0, 6 },               { 0, 7 },               { 0, 8 },                        { CP_SER, 9 },
+        NO,         NO,               { 0, 2 },         { 0, 3 },               { 0, 4 },
+        { 0, 5 },   { 0, 6 },         { 0, 7 },         { 0, 8 },               { ser, 9 },
     },
 };
 /* clang-format on */
