@@ -3,15 +3,17 @@
  *
  * The owner answers the HTTP request with 200, calls sstp_server_init(), then passes every packet of the stream in
  * order: control packets to sstp_server_control(), data packets after sstp_server_alive() through the gate
- * sstp_server_may_pass(). It calls sstp_server_expire() when sstp_server_deadline() has come, and drains the event queue
- * after each call. Machine errors are ERR_NOMEM/ERR_BUG/ERR_SYSTEM only; a peer's fault is an ABORT, an event.
+ * sstp_server_may_pass(). It calls sstp_server_expire() when sstp_server_deadline() has come, and drains the queue of
+ * events after each call. Machine errors are ERR_NOMEM/ERR_BUG/ERR_SYSTEM only; a peer's fault is an ABORT, an event.
  */
 #ifndef GH_SSTP_SERVER_H
 #define GH_SSTP_SERVER_H
 
 #include "base/evq.h"
+#include "base/log.h"
 #include "base/rand.h"
 #include "base/rd.h"
+#include "sstp/binding.h"
 #include "sstp/msg.h"
 
 enum sstp_server_state {
@@ -45,15 +47,6 @@ enum sstp_end_cause {
     SSTP_END_HELLO_TIMEOUT,     /* nothing heard                                   */
 };
 
-enum sstp_binding_fault { /* which of the checks of MS-SSTP 3.3.5.2.3 failed */
-    SSTP_BINDING_OK,
-    SSTP_BINDING_MISSING,     /* no well-formed attribute 3              */
-    SSTP_BINDING_HASH,        /* hash protocol not one that was offered  */
-    SSTP_BINDING_NONCE,
-    SSTP_BINDING_CERT,        /* the client saw another certificate      */
-    SSTP_BINDING_MAC,         /* keys differ                             */
-};
-
 struct sstp_ended {
     uint8_t cause;   /* enum sstp_end_cause     */
     uint8_t attrib;  /* AttribID sent or received */
@@ -73,14 +66,10 @@ struct sstp_server_cfg {
 };
 extern const struct sstp_server_cfg sstp_server_cfg_default; /* both hashes, 60 s, 25 s, 60 s, 3 */
 
-struct sstp_cert_hashes { /* of the DER of the leaf served on this very connection */
-    uint8_t sha1[20];
-    uint8_t sha256[32];
-};
-
 struct sstp_server {
     enum sstp_server_state state;
     const struct sstp_server_cfg *cfg; /* borrowed */
+    const struct log_ctx *log;         /* borrowed, for the debug lines; NULL after init, the owner may set it */
     struct sstp_cert_hashes cert;
     uint64_t deadline_ms;
     uint8_t nonce[SSTP_NONCE_LEN];
@@ -99,7 +88,7 @@ void sstp_server_init(struct sstp_server *s, const struct sstp_server_cfg *cfg, 
 /* Wipes and frees what the machine holds; fine on a zeroed one. */
 void sstp_server_fini(struct sstp_server *s);
 
-/* One whole control packet as received (MS-SSTP 3.3.5.2). */
+/* One whole control packet as received (MS-SSTP 3.3.5.2). It counts as life without sstp_server_alive(). */
 MUST_USE int sstp_server_control(struct sstp_server *s, struct rd pkt, uint64_t now_ms, struct evq *out);
 
 /* A packet of any kind arrived: the peer lives (3.1.6.3). Cheap; call it once a batch. */
@@ -133,7 +122,5 @@ uint64_t sstp_server_deadline(const struct sstp_server *s); /* ms, TIME_NEVER wh
 MUST_USE int sstp_server_expire(struct sstp_server *s, uint64_t now_ms, struct evq *out);
 
 const char *sstp_server_state_name(enum sstp_server_state state);
-const char *sstp_status_name(uint32_t status);
-const char *sstp_type_name(uint16_t type);
 
 #endif
