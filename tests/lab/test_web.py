@@ -1,0 +1,392 @@
+"""Everything that is not SSTP: real web servers behind the door, real clients in front, byte for byte."""
+
+import contextlib
+import hashlib
+import os
+import re
+import ssl
+import struct
+import types
+
+from lablib import CLIENT4, CLIENT6, SERVER4, SERVER6, check, need, sh, wait_for
+from sstpclient import URI, Client
+import webservers as ws
+
+BIG = 200 << 20
+PORTS = {"ws": 8086, "half": 8087, "sink": 8088, "down": 8089}
+
+
+@contextlib.contextmanager
+def fixture(lab):
+    """One door, a web server for each name."""
+    need("curl")
+    nginx, apache = ws.Nginx(lab), ws.Apache(lab)
+    services = [ws.TcpService(lab.server, PORTS["ws"], ws.websocket_echo),
+                ws.TcpService(lab.server, PORTS["half"], ws.half_close_sink),
+                ws.TcpService(lab.server, PORTS["sink"], ws.body_sink)]
+    root = lab.fresh_dir("root")
+    os.makedirs(os.path.join(root, "sub"))
+    for name, text in (("index.html", "<title>root</title>the root folder\n"), ("sub/page.txt", "a page below\n"),
+                       (".secret", "no\n")):
+        with open(os.path.join(root, name), "w", encoding="ascii") as f:
+            f.write(text)
+    os.symlink("/etc/passwd", os.path.join(root, "passwd"))
+
+    def site(name, port, **more):
+        return {"name": f"{name}.example.com", "upstream": f"127.0.0.1:{port}", **more}
+    web = [
+        {"upstream": f"127.0.0.1:{ws.NGINX_PLAIN}", "upstream-h2": f"127.0.0.1:{ws.NGINX_H2}"},
+        site("v1", ws.NGINX_PROXY, **{"upstream-h2": f"127.0.0.1:{ws.NGINX_PROXY_H2}", "proxy-protocol": "v1"}),
+        site("v2", ws.NGINX_PROXY, **{"upstream-h2": f"127.0.0.1:{ws.NGINX_PROXY_H2}", "proxy-protocol": "v2"}),
+        {"name": "unix.example.com", "upstream": f"unix:{nginx.unix}"},
+        {"name": "six.example.com", "upstream": f"[::1]:{ws.NGINX_PLAIN}"},
+        site("apache", ws.APACHE_PLAIN, **{"upstream-h2": f"127.0.0.1:{ws.APACHE_PLAIN}"}),
+        site("apache2", ws.APACHE_PROXY, **{"upstream-h2": f"127.0.0.1:{ws.APACHE_PROXY}", "proxy-protocol": "v2"}),
+        site("ws", PORTS["ws"]), site("half", PORTS["half"]), site("sink", PORTS["sink"]), site("down", PORTS["down"]),
+        {"name": "root.example.com", "root": root}, {"name": "welcome.example.com"},
+    ]
+    try:
+        with lab.gatehouse(web=web) as gh:
+            yield types.SimpleNamespace(gh=gh, nginx=nginx, apache=apache, root=root)
+    finally:
+        for s in services:
+            s.close()
+        nginx.stop()
+        apache.stop()
+
+
+def curl(lab, url, *argv, host=SERVER4, ok=(0,)):
+    name = url.split("/")[2]
+    addr = f"[{host}]" if ":" in host else host
+    return lab.client.sh("curl", "-sS", "--max-time", "60", "--cacert", lab.ca.cert, "--resolve", f"{name}:443:{addr}",
+                         *argv, url, ok=ok, timeout=90)
+
+
+def tls(lab, name, host=SERVER4, **kw):
+    """A TLS connection as a plain socket-like object."""
+    ctx = lab.tls(**kw)
+    s = ctx.wrap_socket(lab.client.connect(host, 443, 15), server_hostname=f"{name}.example.com")
+    s.settimeout(15)
+    return s
+
+
+def read_to_end(s):
+    out = b""
+    with contextlib.suppress(ConnectionError):
+        while part := s.recv(65536):
+            out += part
+    return out
+
+
+# ---- curl ----------------------------------------------------------------------------------------------------------
+
+def test_h1_and_h2(lab, _web):
+    for name, text in (("www", "hello from nginx"), ("v1", "hello from nginx"), ("v2", "hello from nginx"),
+                       ("apache", "hello from apache"), ("apache2", "hello from apache")):
+        for host in (SERVER4, SERVER6):
+            for flag, version in (("--http1.1", "1.1"), ("--http2", "2")):
+                out = curl(lab, f"https://{name}.example.com/", flag, "-w", "version=%{http_version}", host=host)
+                check(text in out and f"version={version}" in out, f"{name} {flag} over {host}: {out!r}")
+    out = curl(lab, "https://unix.example.com/", "--http2", "-w", "version=%{http_version}")
+    check("version=1.1" in out, f"h2 was chosen without an upstream for it: {out!r}")
+
+
+def test_keep_alive(lab, web):
+    """Twenty requests on one connection, at both ends."""
+    urls = [f"https://www.example.com/echo?{n}" for n in range(20)]
+    out = curl(lab, urls[0], "--http1.1", *(["-o", "/dev/null"] * len(urls)), "-w", "%{num_connects}\n", *urls[1:])
+    check(out.split() == ["1"] + ["0"] * 19, f"connections per request: {out.split()}")
+    check(web.nginx.last_access("/echo?19").endswith(" 20"), "nginx saw another number of requests on its connection")
+
+
+def test_upload(lab, _web):
+    """Chunked and counted bodies and Expect: 100-continue arrive whole."""
+    data = os.urandom(3 << 20)
+    path = os.path.join(lab.test_dir, "data")
+    with open(path, "wb") as f:
+        f.write(data)
+    want = f"{len(data)} {hashlib.sha256(data).hexdigest()}"
+    for header in ("Transfer-Encoding: chunked", "X-Nothing: 1", "Expect: 100-continue"):
+        for name, where in (("sink", "/"), ("www", "/sink")):
+            out = curl(lab, f"https://{name}.example.com{where}", "--http1.1", "-T", path, "-H", header)
+            check(out.strip() == want, f"{name}, {header}: {out!r}")
+    out = curl(lab, "https://sink.example.com/", "--http1.1", "-v", "-T", path, "-H", "Expect: 100-continue",
+               "--stderr", "-")
+    check("100 Continue" in out, "no 100 Continue came through")
+
+
+def test_websocket(lab, _web):
+    with tls(lab, "ws") as s:
+        ws.ws_open(s, "ws.example.com")
+        for size in (0, 1, 125, 126, 65535, 65536, 300000):
+            data = os.urandom(size)
+            s.sendall(ws.ws_frame(2, data))
+            check(ws.ws_recv(s) == (2, data), f"echo of {size} bytes")
+        s.sendall(ws.ws_frame(8, b""))
+        check(ws.ws_recv(s)[0] == 8, "close frame")
+
+
+def test_big_download(lab, web):
+    """200 MiB, byte for byte, also with a slow reader in between."""
+    path, h = os.path.join(web.nginx.docs, "big"), hashlib.sha256()
+    block = os.urandom(1 << 20)
+    with open(path, "wb") as f:
+        for n in range(BIG >> 20):
+            part = struct.pack("!Q", n) + block[8:]
+            f.write(part)
+            h.update(part)
+    try:
+        for name, flag in (("www", "--http1.1"), ("www", "--http2")):
+            host = f"{name}.example.com"
+            out = lab.client.sh("sh", "-c", f"curl -sS --max-time 60 --cacert {lab.ca.cert} {flag} --resolve "
+                                f"{host}:443:{SERVER4} https://{host}/big | sha256sum", timeout=90)
+            check(out.split()[0] == h.hexdigest(), f"{flag}: what came differs")
+        rss = web.gh.engine_rss_kib()
+        with tls(lab, "www") as s:  # a reader that does not read: the server must not take it all in
+            s.sendall(b"GET /big HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+            s.recv(1000)
+            curl(lab, "https://www.example.com/")
+            check(web.gh.engine_rss_kib() < rss + 8192, "the engine buffers for a client that does not read")
+    finally:
+        os.unlink(path)
+
+
+# ---- byte for byte -------------------------------------------------------------------------------------------------
+
+RAW = {
+    "simple": b"GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n",
+    "http/1.0": b"GET / HTTP/1.0\r\n\r\n",
+    "head": b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "pipelined": b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /none HTTP/1.1\r\nHost: a\r\n\r\nHEAD / HTTP/1.1\r\nHost: a\r\n"
+                 b"Connection: close\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "garbage": b"\0\1\2\3 this is no HTTP\r\n\r\n",
+    "bare line feeds": b"GET / HTTP/1.1\nHost: a\nConnection: close\n\n",
+    "odd method": b"BREW /pot HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "smuggling": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "long line": b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "nearly the SSTP URI": b"GET " + URI[:-4].encode() + b"/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "absolute form": b"GET http://a/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    "chunked with trailer": b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n"
+                            b"Connection: close\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n",
+    "SSTP URI later": b"GET / HTTP/1.1\r\nHost: a\r\n\r\nSSTP_DUPLEX_POST " + URI.encode() +
+                      b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+}
+
+
+def undated(data):
+    data = re.sub(rb"\r\nDate: [^\r]*", b"\r\nDate: x", data)
+    return data
+
+
+def exchange(s, request, piece):
+    """Sends a request, whole or byte by byte; returns everything that comes back."""
+    with contextlib.suppress(ConnectionError):
+        for i in range(0, len(request), piece):
+            s.sendall(request[i:i + piece])
+    return undated(read_to_end(s))
+
+
+def test_raw_requests(lab, _web):
+    """Whatever is sent, the answer is the one that the web server gives when it is asked without us."""
+    for name, port in (("www", ws.NGINX_PLAIN), ("apache", ws.APACHE_PLAIN)):
+        for label, request in RAW.items():
+            with contextlib.closing(lab.server.connect("127.0.0.1", port)) as s:
+                want = exchange(s, request, len(request))
+            for piece in (len(request), 1):
+                if piece == 1 and len(request) > 1000:
+                    continue
+                with tls(lab, name) as s:
+                    got = exchange(s, request, piece)
+                check(got == want, f"{name}, {label}, pieces of {piece}: {got[:200]!r} instead of {want[:200]!r}")
+
+
+def test_openssl_s_client(lab, _web):
+    out = lab.client.sh("openssl", "s_client", "-quiet", "-verify_return_error", "-CAfile", lab.ca.cert, "-connect",
+                        f"{SERVER4}:443", "-servername", "www.example.com", stdin=RAW["simple"])
+    check("hello from nginx" in out, out)
+
+
+def test_early_decision(lab, _web):
+    """What can no longer become the SSTP URI is relayed at once, without waiting for the line's end."""
+    with tls(lab, "ws") as s:
+        s.sendall(b"GET /w")
+        s.sendall(b"s HTTP/1.1\r\nHost: ws.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                  b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+        check(ws.read_head(s).startswith(b"HTTP/1.1 101"), "no answer")
+
+
+def test_reserved_uri(lab, web):
+    """Other methods on the SSTP URI never reach the web server; its spellings neither."""
+    spellings = (URI, URI.lower(), URI.upper().replace("SRA", "sra"), URI + "?tenantid=x",
+                 URI.replace("{", "%7B").replace("}", "%7d"), "/%73ra_" + URI[5:], "https://www.example.com" + URI)
+    for uri in spellings:
+        for method in ("GET", "HEAD", "POST"):
+            with tls(lab, "www") as s:
+                s.sendall(f"{method} {uri} HTTP/1.1\r\nHost: www.example.com\r\n\r\n".encode())
+                head = ws.read_head(s)
+                check(head.startswith(b"HTTP/1.1 401"), f"{method} {uri}: {head!r}")
+    with open(web.nginx.access, encoding="utf-8") as f:
+        check("sra_{BA195980" not in f.read().replace("%7B", "{"), "nginx saw the SSTP URI")
+
+
+def test_half_close(lab, _web):
+    """A client's close_notify becomes a FIN, and the answer still comes back."""
+    data = os.urandom(100000)
+    data = b"\0" + data[1:]
+    inbound, outbound = ssl.MemoryBIO(), ssl.MemoryBIO()
+    obj = lab.tls().wrap_bio(inbound, outbound, server_hostname="half.example.com")
+    with contextlib.closing(lab.client.connect(SERVER4, 443, 10)) as s:
+        def step(call, *args):
+            while True:
+                try:
+                    return call(*args)
+                except ssl.SSLWantReadError:
+                    s.sendall(outbound.read())
+                    part = s.recv(65536)
+                    inbound.write(part) if part else inbound.write_eof()
+                finally:
+                    s.sendall(outbound.read())
+        step(obj.do_handshake)
+        step(obj.write, data)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            obj.unwrap()  # sends close_notify; the peer's is not here yet
+        s.sendall(outbound.read())
+        # obj reads no data after its own close_notify, so the answer is judged by its size on the wire
+        total = 0
+        while part := s.recv(65536):
+            total += len(part)
+        check(total > len(f"{len(data)} ") + 64, f"{total} bytes came back after the half-close")
+
+
+# ---- who is asking -------------------------------------------------------------------------------------------------
+
+def test_proxy_protocol(lab, web):
+    for host, client in ((SERVER4, CLIENT4), (SERVER6, CLIENT6)):
+        for name, flag in (("v1", "--http1.1"), ("v2", "--http1.1"), ("v2", "--http2")):
+            mark = f"/echo?{name}{flag}{client}".replace(":", "_")
+            curl(lab, f"https://{name}.example.com{mark}", flag, host=host)
+            line = web.nginx.last_access(mark)
+            check(line.split()[1] == client, f"{name} {flag}: nginx saw {line}, the client is {client}")
+            check(line.split()[2].isdigit() and int(line.split()[2]) > 1023, f"source port in {line}")
+        curl(lab, f"https://apache2.example.com/?{client}".replace("2001:", "x"), "--http1.1", host=host)
+        line = web.apache.last_access(f"/?{client}".replace("2001:", "x"))
+        check(line.split()[0] == client, f"Apache saw {line}")
+    curl(lab, "https://www.example.com/echo?off", "--http1.1")
+    check(web.nginx.last_access("/echo?off").split()[0] == "127.0.0.1", "a PROXY header where none was wanted")
+
+
+def test_upstreams(lab, _web):
+    for name in ("unix", "six"):
+        out = curl(lab, f"https://{name}.example.com/")
+        check("hello from nginx" in out, f"{name}: {out}")
+
+
+def test_upstream_down(lab, web):
+    since = web.gh.mark()
+    out = curl(lab, "https://down.example.com/", "-w", "%{http_code}", "-o", "/dev/null")
+    check(out == "502", f"answer {out}")
+    e = web.gh.wait_event("upstream-down", since=since)
+    check(f"127.0.0.1:{PORTS['down']}" in e["text"], f"does not name the upstream: {e['text']}")
+
+
+def test_restart_under_load(lab, web):
+    """nginx restarts under load: its own connections go, a call and a WebSocket to another server stay."""
+    path = os.path.join(web.nginx.docs, "load")
+    with open(path, "wb") as f:
+        f.truncate(64 << 20)
+    with Client(lab.client, SERVER4, ca=lab.ca.cert) as call, tls(lab, "ws") as s:
+        call.call("alice", "wonderland")
+        ws.ws_open(s, "ws.example.com")
+        loads = [lab.client.start(["curl", "-sS", "--limit-rate", "2M", "--cacert", lab.ca.cert, "--resolve",
+                                   f"www.example.com:443:{SERVER4}", "-o", "/dev/null", "https://www.example.com/load"],
+                                  os.path.join(lab.test_dir, f"curl-{n}.log")) for n in range(8)]
+        wait_for(lambda: lab.server.sh("ss", "-Htn", "state", "established", f"dport = :{ws.NGINX_PLAIN}").count("\n") +
+                 lab.server.sh("ss", "-Htn", "state", "established", f"dport = :{ws.NGINX_H2}").count("\n") >= 8, 10,
+                 "eight downloads")
+        web.nginx.stop()
+        web.nginx.start()
+        for p in loads:
+            check(p.wait(10) != 0, "a download survived its server")
+        s.sendall(ws.ws_frame(1, b"still here"))
+        check(ws.ws_recv(s) == (1, b"still here"), "the WebSocket to another server broke")
+        check(call.ping("10.77.0.1"), "the call broke")
+        check("hello from nginx" in curl(lab, "https://www.example.com/"), "nginx is not reached again")
+        call.hang_up()
+    os.unlink(path)
+
+
+# ---- the built-in site ---------------------------------------------------------------------------------------------
+
+def test_built_in_site(lab, _web):
+    out = curl(lab, "https://welcome.example.com/", "-i")
+    check(out.startswith("HTTP/1.1 200") and "<" in out, f"welcome page: {out[:200]!r}")
+    for path, want in (("/", "the root folder"), ("/index.html", "the root folder"), ("/sub/page.txt", "a page below")):
+        out = curl(lab, f"https://root.example.com{path}", "-i")
+        check(out.startswith("HTTP/1.1 200") and want in out, f"{path}: {out[:200]!r}")
+        check("x-content-type-options: nosniff" in out.lower(), f"{path}: no nosniff")
+    for path in ("/.secret", "/passwd", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/sub/../.secret", "/none",
+                 "//etc/passwd", "/sub/%00"):
+        out = curl(lab, f"https://root.example.com{path}", "-i", "--path-as-is")
+        check(re.match(r"HTTP/1\.1 4\d\d ", out) and "root:" not in out and "no\n" not in out.split("\r\n\r\n")[-1],
+              f"{path}: {out[:200]!r}")
+    out = curl(lab, "https://root.example.com/sub/page.txt", "-r", "2-5", "-w", "%{http_code}")
+    check(out == "page206", f"range: {out!r}")
+
+
+# ---- TLS -----------------------------------------------------------------------------------------------------------
+
+def s_client(lab, *argv, host=SERVER4):
+    return sh(lab.client.argv(["openssl", "s_client", "-CAfile", lab.ca.cert, "-verify_return_error", "-connect",
+                               f"[{host}]:443" if ":" in host else f"{host}:443", *argv]), ok=None, stdin=b"")
+
+
+def test_tls_versions(lab, web):
+    for host in (SERVER4, SERVER6):
+        for flag, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
+            out = s_client(lab, flag, "-servername", "www.example.com", host=host)
+            check(f"New, {name}, Cipher is " in out and "Verify return code: 0" in out, f"{flag}: {out[-500:]}")
+            check(re.search(r"Cipher is \S*(GCM|CHACHA20)", out), f"{flag}: no AEAD: {out[-500:]}")
+    since = web.gh.mark()
+    for flag in ("-tls1_1", "-tls1"):
+        out = s_client(lab, flag, "-cipher", "ALL:@SECLEVEL=0")
+        check("Cipher is (NONE)" in out, f"{flag} was accepted")
+    web.gh.wait_event("tls-failed", since=since)
+    for bad in ("NULL", "aNULL", "RC4", "3DES", "EXPORT"):
+        out = s_client(lab, "-tls1_2", "-cipher", f"{bad}:@SECLEVEL=0")
+        check("Cipher is (NONE)" in out or not out.strip() or "Cipher is" not in out, f"{bad} was accepted")
+
+
+def test_certificate_choice(lab, _web):
+    for name, want in (("vpn.example.com", "CN = vpn.example.com"), ("VPN.example.COM", "CN = vpn.example.com"),
+                       ("www.example.com", "CN = www.example.com"), ("else.example.com", "CN = www.example.com"),
+                       (None, "CN = www.example.com")):
+        out = s_client(lab, *(["-servername", name] if name else ["-noservername"]))
+        check(f"subject={want}" in out, f"{name}: {re.findall('subject=.*', out)}")
+
+
+def test_resumption(lab, _web):
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        ctx, session = lab.tls(minimum_version=version, maximum_version=version), None
+        for n in range(3):
+            with ctx.wrap_socket(lab.client.connect(SERVER4, 443), server_hostname="www.example.com",
+                                 session=session) as s:
+                s.sendall(RAW["simple"])
+                check(b"hello from nginx" in read_to_end(s), "no page")
+                check(s.session_reused == (n > 0), f"{version.name}, connection {n}: reused is {s.session_reused}")
+                session = s.session
+
+
+# ---- with a real call up -------------------------------------------------------------------------------------------
+
+def test_web_beside_a_call(lab, web):
+    """Browsing goes on while the stock client's call is up, on the same address and port, and the other way round."""
+    with lab.uml().sstpc("alice", "wonderland", "www.example.com", ca=lab.ca.cert) as call:
+        call.wait_up()
+        for name, text in (("www", "nginx"), ("apache", "apache"), ("unix", "nginx"), ("root", "root folder")):
+            check(text in curl(lab, f"https://{name}.example.com/"), f"{name} beside a call")
+        test_websocket(lab, web)
+        lab.uml().sh("ping -c2 -i0.2 -W3 10.77.0.1")
+        check("hello from nginx" in curl(lab, "https://www.example.com/", "--interface", CLIENT4), "page")
+        call.hang_up()
+    web.gh.no_sessions()
