@@ -72,6 +72,8 @@ class Udp:
         rate = flood * 0.85
         for _ in range(steps if high > low else 0):
             got, loss = self.once(size, rate, ms)
+            if 0.01 < loss < 0.05:  # something else may have had the CPU for a moment
+                got, loss = self.once(size, rate, ms)
             if loss <= 0.01:
                 best, low = max(best, got), rate
             else:
@@ -120,11 +122,14 @@ def latency(peers, quick):
 
 
 def report(load):
-    """The JSON that a load client prints when it ends."""
+    """The JSON that a load client prints when it ends. Calls that failed are in it."""
     text, _ = load.communicate(timeout=120)
-    if load.returncode:
+    if not text:
         raise Failed(f"load client: exit status {load.returncode}")
-    return json.loads(text.splitlines()[-1])
+    r = json.loads(text.splitlines()[-1])
+    if r["failed"]:
+        raise Failed(f"{r['failed']} calls failed: {r['error']}")
+    return r
 
 
 def setup(server, quick):
@@ -134,8 +139,6 @@ def setup(server, quick):
     before = cpu_seconds(server.server.pid)
     r = report(server.load("rate", "--total", str(n), "--concurrency", "16"))
     cpu = cpu_seconds(server.server.pid) - before
-    if r["failed"]:
-        raise Failed(f"{r['failed']} of {n} dials failed: {r.get('error')}")
     dial = report(server.load("dial", "--total", "20"))
     return {"calls": n, "server_cpu_ms_per_call": cpu * 1000 / n, "calls_s": r["calls_s"], "dial_p50_ms": r["p50_ms"],
             "dial_p99_ms": r["p99_ms"], "idle_dial_ms": dial["p50_ms"]}
@@ -149,7 +152,7 @@ def memory(server, quick):
     try:
         held = lab.read_json_line(load.stdout, 120)
         if held["failed"]:
-            raise Failed(f"{held['failed']} of {n} calls failed: {held.get('error')}")
+            raise Failed(f"{held['failed']} of {n} calls failed: {held['error']}")
         time.sleep(1)
         pss_n, private_n = lab.memory_kib(server.server.pid)
         before, start = cpu_seconds(server.server.pid), time.monotonic()

@@ -46,8 +46,11 @@ def machine():
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
                 break
+    with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
+        congestion = f.read().strip()  # a namespace cannot choose what the host does not allow to all, so all have it
     return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(),
-            "openssl": lab.sh("openssl", "version").strip(), "load_before": os.getloadavg()[0]}
+            "openssl": lab.sh("openssl", "version").strip(), "congestion_control": congestion,
+            "load_before": os.getloadavg()[0]}
 
 
 class Bench:
