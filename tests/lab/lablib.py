@@ -455,8 +455,8 @@ class Gatehouse:
         return data["sessions"] if isinstance(data, dict) else data
 
     def session(self, user, timeout=5):
-        """The session of a user, which must come within the time."""
-        return wait_for(lambda: [s for s in self.sessions() if s.get("user") == user], timeout,
+        """The session of a user whose call is up, which must come within the time."""
+        return wait_for(lambda: [s for s in self.sessions() if s["user"] == user and s["up"]], timeout,
                         lambda: f"session of {user} in {self.sessions()}")[0]
 
     def no_sessions(self, timeout=5):

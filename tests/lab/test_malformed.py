@@ -38,7 +38,7 @@ class Control:
         self.ping()
         now = self.gh.engine_rss_kib()
         check(now < self.rss + MEMORY_KIB, f"the engine grew from {self.rss} to {now} KiB")
-        check(len(self.gh.sessions()) == 1, f"sessions: {self.gh.sessions()}")
+        wait_for(lambda: len(self.gh.sessions()) == 1, 8, lambda: f"one session, not {self.gh.sessions()}")
 
     def client(self, **kw):
         return Client(self.lab.client, SERVER4, ca=self.lab.ca.cert, **kw)
@@ -133,7 +133,6 @@ def test_largest_packet(_lab, ctl):
         check(c.ping(POOL_SERVER), "no ping after a packet of 4095 bytes")
         c.send(packet(b"\0" * 4092, length=4096))
         ends(c)
-    wait_for(lambda: len(ctl.gh.sessions()) == 1, 5, "the call's end")
     ctl.well()
 
 
@@ -265,7 +264,6 @@ def test_connected_twice(_lab, ctl):
         c.call("alice", "wonderland")
         c.send_connected()
         ends(c, ABORT, (2, 5))
-    wait_for(lambda: len(ctl.gh.sessions()) == 1, 5, "the call's end")
     ctl.well()
 
 
@@ -533,6 +531,6 @@ def test_plain_http_to_the_tls_port(lab, ctl):
 
 def test_no_call_is_left(_lab, ctl):
     """After all of the above: one session, no connection of ours that still waits on the server."""
-    wait_for(lambda: len(ctl.gh.sessions()) == 1, 5, lambda: f"one session, not {ctl.gh.sessions()}")
+    ctl.well()
     ours = ctl.lab.server.sh("ss", "-Htn", "state", "established", "sport = :443").split("\n")
     check(len([x for x in ours if x.strip()]) == 1, f"connections: {ours}")
