@@ -37,6 +37,7 @@ static inline struct log_kv log_kv_text(const char *key, const char *text)
 #define LOG_S(k, v) log_kv_text((k), (v))                                   /* text up to its NUL, or NULL */
 #define LOG_B(k, v, n) ((struct log_kv){ (k), (const char *)(v), (n), 0 })  /* n bytes of text    */
 #define LOG_N(k, v) ((struct log_kv){ (k), NULL, 0, (int64_t)(v) })         /* a number           */
+#define LOG_NZ(k, v) ((v) ? LOG_N(k, v) : LOG_S(k, ""))                     /* a number, left out when 0 */
 
 /* What every line of one connection carries; empty strings are left out. */
 struct log_ctx {

@@ -1,6 +1,7 @@
 #include "ctl/server.h"
 
 #include <microhttpd.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -18,6 +18,6 @@ struct ipv6cp {
     bool want_id; /* the option is part of our request */
 };
 
-void ipv6cp_init(struct ipv6cp *v, struct rng rng, struct cp_common *common);
+void ipv6cp_init(struct ipv6cp *v, const struct ppp_cfg *cfg, struct rng rng, struct cp_common *common);
 
 #endif

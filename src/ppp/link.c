@@ -50,7 +50,7 @@ struct ppp_link *ppp_link_new(const struct ppp_cfg *cfg, struct rng rng)
     lcp_init(&l->lcp, cfg, rng, &l->common);
     authp_init(&l->auth, cfg, rng);
     ipcp_init(&l->ipcp, cfg, &l->common);
-    ipv6cp_init(&l->ipv6cp, rng, &l->common);
+    ipv6cp_init(&l->ipv6cp, cfg, rng, &l->common);
     return l;
 }
 

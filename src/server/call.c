@@ -69,7 +69,7 @@ static void log_end(struct call *k)
         log_notice(&k->c->log, "call-down", "call ended", LOG_S("cause", k->end_cause), LOG_S("text", k->end_text),
                    LOG_S("ip", ip4_text(k->ip4, ip)), LOG_N("seconds", (now - k->up_ms) / 1000),
                    LOG_N("rx_bytes", k->n.rx_bytes), LOG_N("tx_bytes", k->n.tx_bytes),
-                   LOG_N("drop_source", k->n.drop_source), LOG_N("drop_queue", k->n.drop_queue),
+                   LOG_NZ("drop_source", k->n.drop_source), LOG_NZ("drop_queue", k->n.drop_queue),
                    LOG_S("remedy", remedy_for(k)));
         return;
     }
@@ -78,7 +78,7 @@ static void log_end(struct call *k)
     if (!log_allowed(&w->log_refused, 50, now))
         return;
     log_notice(&k->c->log, "refused", "the call did not come up", LOG_S("cause", k->end_cause), LOG_S("text", k->end_text),
-               LOG_S("phase", ppp_link_phase(k->ppp)), LOG_S("remedy", remedy_for(k)), LOG_N("dropped", w->log_refused.dropped));
+               LOG_S("phase", ppp_link_phase(k->ppp)), LOG_S("remedy", remedy_for(k)), LOG_NZ("dropped", w->log_refused.dropped));
     w->log_refused.dropped = 0;
 }
 
@@ -153,7 +153,7 @@ static void login(struct call *k, const struct ev *ev)
         if (log_allowed(&w->log_login, 200, net_now(&w->loop)))
             log_notice(&k->c->log, "login-failed", "login refused", LOG_S("reason", reason),
                        LOG_S("method", method_name(req.method)), LOG_N("code", result.code), LOG_S("remedy", remedy),
-                       LOG_N("dropped", w->log_login.dropped));
+                       LOG_NZ("dropped", w->log_login.dropped));
     }
     machine_error(k, ppp_link_auth_result(k->ppp, &result, net_now(&w->loop), &w->ev_ppp));
     secret_wipe(&req, sizeof req);
@@ -475,6 +475,7 @@ void call_start(struct conn *c, const void *answer, size_t answer_len, struct rd
     k->started_ms = now;
     tls_stream_leaf_hashes(c->tls, cert.sha1, cert.sha256);
     sstp_server_init(&k->sstp, &c->gen->sstp, &cert, w->rng, now);
+    k->sstp.log = &c->log;
     k->answer_len = answer_len;
     call_queue(k, answer, answer_len, true);
     call_flush(k);

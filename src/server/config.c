@@ -23,8 +23,9 @@ static void source_name(const struct config_loader *l, const char *file, char *o
         snprintf(out, cap, "%.*s/%s", (int)(slash - l->path), l->path, file);
 }
 
-static void fail_va(struct config_loader *l, const char *file, int line, const char *code, const char *remedy,
-                    const char *fmt, va_list ap)
+__attribute__((format(printf, 6, 0))) static void fail_va(struct config_loader *l, const char *file, int line,
+                                                          const char *code, const char *remedy, const char *fmt,
+                                                          va_list ap)
 {
     struct config_error e = { .line = line > 0 ? line : 1, .code = code };
     source_name(l, file, e.file, sizeof e.file);

@@ -176,6 +176,9 @@ void config_print_options(FILE *out);
  */
 void config_restart_needed(const struct config *a, const struct config *b, char *out, size_t cap);
 
+/* A DNS name as the configuration takes it: labels of letters, digits, - and _, not all digits at the end. */
+MUST_USE bool config_name_valid(const char *text);
+
 /* Edit distance, for "did you mean": changes, insertions and removals of one byte from a to b; 99 for long words. */
 size_t config_word_distance(const char *a, const char *b);
 #define CONFIG_WORD_NEAR 3 /* suggest only words less than this far away */

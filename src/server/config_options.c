@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-#include "ppp/link.h"
+#include "auth/request.h"
 
 #define AT(field) .at = offsetof(struct config, field)
 #define COUNT(field) .count_at = offsetof(struct config, field)

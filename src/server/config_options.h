@@ -91,7 +91,6 @@ void config_rules_check(struct config_loader *l);
 
 /* "name/prefix" and friends; false: not written so. */
 MUST_USE bool config_net4_parse(const char *text, struct config_net4 *out);
-MUST_USE bool config_name_valid(const char *text);
 
 static inline uint32_t config_net4_mask(uint8_t prefix)
 {

@@ -55,7 +55,7 @@ static void refuse(struct worker *w, const struct log_ctx *ctx, const char *why,
     w->counts.refused++;
     if (!log_allowed(&w->log_refused, 20, net_now(&w->loop)))
         return;
-    log_notice(ctx, "refused", why, LOG_S("remedy", remedy), LOG_N("dropped", w->log_refused.dropped));
+    log_notice(ctx, "refused", why, LOG_S("remedy", remedy), LOG_NZ("dropped", w->log_refused.dropped));
     w->log_refused.dropped = 0;
 }
 
@@ -380,7 +380,7 @@ static void handshake_io(struct conn *c)
         const char *why = tls_stream_error(c->tls);
         bool http = strstr(why, "http request") != NULL;
         log_ev(rc == ERR_CLOSED ? LOG_LV_INFO : LOG_LV_NOTICE, &c->log, "tls-failed", "no TLS connection came about",
-               LOG_S("reason", why), LOG_N("dropped", w->log_tls.dropped),
+               LOG_S("reason", why), LOG_NZ("dropped", w->log_tls.dropped),
                LOG_S("remedy", http ? "the client spoke plain HTTP to the TLS port: use https://"
                                     : "see whether the client's TLS versions and ciphers are among tls.*, and whether it "
                                       "trusts the certificate"));

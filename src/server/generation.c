@@ -21,7 +21,8 @@ static void blob_free(struct blob *b)
     secret_free(b->data, b->data ? b->len : 0);
 }
 
-static int ask_blob(int channel, enum priv_request what, uint32_t index, struct blob *out, char *err, size_t cap)
+/* A file's contents. said: why not, or, for the configuration, its path. */
+static int ask_blob(int channel, enum priv_request what, uint32_t index, struct blob *out, char *said, size_t cap)
 {
     struct priv_msg answer = { 0 };
     int fd = -1;
@@ -30,8 +31,7 @@ static int ask_blob(int channel, enum priv_request what, uint32_t index, struct 
         rc = ERR_BUG;
     if (!rc)
         rc = priv_take_blob(fd, &out->data, &out->len);
-    if (rc)
-        snprintf(err, cap, "%s", answer.text[0] ? answer.text : err_name(rc));
+    snprintf(said, cap, "%s", answer.text[0] ? answer.text : err_name(rc));
     return rc;
 }
 
@@ -39,9 +39,17 @@ static int load_config(int channel, struct generation *g, char *err, size_t cap)
 {
     struct blob text = { 0 };
     struct config_error cerr = { "" };
-    int rc = ask_blob(channel, PRIV_CONFIG, 0, &text, err, cap);
+    char path[PRIV_TEXT_MAX];
+    int rc = ask_blob(channel, PRIV_CONFIG, 0, &text, path, sizeof path);
+    if (rc)
+        snprintf(err, cap, "%s", path);
     if (!rc && (rc = config_parse_text(text.data, &g->cfg, &cerr)))
         snprintf(err, cap, "%s", cerr.text);
+    if (!rc) {
+        free(g->cfg->path);
+        g->cfg->path = strdup(path);
+        rc = g->cfg->path ? 0 : ERR_NOMEM;
+    }
     blob_free(&text);
     return rc;
 }
@@ -128,6 +136,7 @@ static void set_protocols(struct generation *g)
         .name = "gatehouse",
     };
     memcpy(g->ppp.auth, cfg->vpn.auth, sizeof g->ppp.auth);
+    memcpy(g->ppp.ip6_iid, setup_ip6_iid, sizeof g->ppp.ip6_iid);
 }
 
 static int load_web(int channel, struct generation *g, char *err, size_t cap)

@@ -98,10 +98,10 @@ static void answer_file(struct priv_msg *out, int *fds, const char *file, int li
     secret_free(data, len);
 }
 
-static void answer_config(struct monitor *m, const struct config *cfg, struct priv_msg *out, int *fds)
+static void answer_config(const struct config *cfg, struct priv_msg *out, int *fds)
 {
-    (void)m;
     char *text = config_print(cfg);
+    snprintf(out->text, sizeof out->text, "%s", cfg->path);
     if (text)
         answer_blob(out, fds, text, strlen(text));
     else
@@ -155,7 +155,7 @@ static void answer(struct monitor *m, const struct priv_msg *ask, struct priv_ms
     switch ((enum priv_request)ask->type) {
     case PRIV_CONFIG:
         out->status = 0;
-        answer_config(m, cfg, out, fds);
+        answer_config(cfg, out, fds);
         return;
     case PRIV_CHAIN:
     case PRIV_KEY:
@@ -317,10 +317,15 @@ static void raise_limits(const struct config *cfg)
 {
     /* Each relayed connection takes two descriptors. */
     rlim_t want = (rlim_t)cfg->limits.connections * 2 + (rlim_t)cfg->vpn.max_calls + 1024;
-    struct rlimit r = { want, want };
-    if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+    struct rlimit r = { want, want }, had;
+    if (setrlimit(RLIMIT_NOFILE, &r) == 0 || getrlimit(RLIMIT_NOFILE, &had) < 0)
+        return;
+    if (had.rlim_max < want)
         log_warn(NULL, "limit", "cannot raise the number of open files: fewer connections will be possible",
-                 LOG_N("wanted", want), LOG_S("remedy", "raise fs.nr_open, or lower limits.connections"));
+                 LOG_N("wanted", want), LOG_N("allowed", had.rlim_max),
+                 LOG_S("remedy", "raise fs.nr_open and the service's LimitNOFILE, or lower limits.connections"));
+    had.rlim_cur = had.rlim_max < want ? had.rlim_max : want;
+    setrlimit(RLIMIT_NOFILE, &had);
 }
 
 static int block_signals(void)
