@@ -55,7 +55,7 @@ bool config_net4_parse(const char *text, struct config_net4 *out)
     size_t digits = strspn(slash + 1, "0123456789");
     if (inet_pton(AF_INET, ip, &in) != 1 || digits < 1 || digits > 2 || slash[1 + digits])
         return false;
-    int prefix = atoi(slash + 1);
+    int prefix = (int)strtol(slash + 1, NULL, 10);
     if (prefix > 32)
         return false;
     *out = (struct config_net4){ .base = ntohl(in.s_addr), .prefix = (uint8_t)prefix };
@@ -269,7 +269,7 @@ static void set_text(struct config_loader *l, const struct config_option *o, con
         return;
     }
     switch (o->type) {
-    case OPT_INT: *(int *)f = atoi(text); return;
+    case OPT_INT: *(int *)f = (int)strtol(text, NULL, 10); return;
     case OPT_BOOL: *(bool *)f = !strcmp(text, "true"); return;
     case OPT_WORD:
         if (find_word(o, text))

@@ -94,7 +94,7 @@ static int control_open(struct setup *s, const struct config *cfg, char *err, si
         snprintf(err, cap, "%s: control.socket: the path is longer than %zu characters", cfg->path, sizeof un.sun_path - 1);
         return ERR_USAGE;
     }
-    strcpy(un.sun_path, cfg->control.socket); /* length checked above */
+    memcpy(un.sun_path, cfg->control.socket, strlen(cfg->control.socket) + 1);
     make_parent(un.sun_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
