@@ -68,8 +68,9 @@ int ctl_request(const char *socket_path, const char *method, const char *path, c
                      "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", method, path,
                      strlen(body));
     char *text = NULL;
+    /* Without a body the server may have answered and closed by now: even sending nothing would be EPIPE. */
     if (n > 0 && (size_t)n < sizeof head && send(fd, head, (size_t)n, MSG_NOSIGNAL) == n &&
-        send(fd, body, strlen(body), MSG_NOSIGNAL) == (ssize_t)strlen(body))
+        (!*body || send(fd, body, strlen(body), MSG_NOSIGNAL) == (ssize_t)strlen(body)))
         text = read_all(fd);
     close(fd);
     char *end = text ? strstr(text, "\r\n\r\n") : NULL;
