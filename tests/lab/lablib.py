@@ -795,6 +795,7 @@ class Lab:
                     "interface": INTERFACE, "mtu": 1400, "forward": True},
             "log": {"level": "debug"},
             "worker": {"threads": 2, "user": engine_user()},
+            "limits": {"connections": 4000},
         }, changes)
 
     def gatehouse(self, label="gatehouse", **changes):

@@ -175,7 +175,7 @@ def test_no_tun(lab):
 
 
 def test_interface_exists(lab):
-    lab.server.ip("link", "add", "gh0", "type", "dummy")
+    lab.server.ip("link", "add", "gh0", "type", "veth", "peer", "name", "gh0peer")
     try:
         refuses(lab, base(lab), 1, r"gh0", place=False)
     finally:

@@ -10,8 +10,8 @@ from sstpclient import Client
 
 def record(lab, path):
     """Starts a capture of port 443 in the server's namespace."""
-    p = lab.server.start(["tcpdump", "-i", "out0", "-s0", "-U", "-w", path, "tcp", "port", "443"],
-                         os.path.join(lab.test_dir, "tcpdump.log"))
+    p = lab.server.start(["tcpdump", "--immediate-mode", "-i", "out0", "-s0", "-U", "-w", path, "tcp", "port", "443"],
+                         path + ".log")
     wait_for(lambda: "listening on" in p.log(), 10, lambda: f"tcpdump: {p.log()}")
     return p
 

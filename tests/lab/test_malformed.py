@@ -47,7 +47,7 @@ class Control:
 @contextlib.contextmanager
 def fixture(lab):
     with lab.gatehouse(vpn={"auth": ["mschapv2", "pap"]},
-                       limits={"head-timeout": TIMEOUT, "handshake-timeout": TIMEOUT}) as gh:
+                       limits={"connections": 4000, "head-timeout": TIMEOUT, "handshake-timeout": TIMEOUT}) as gh:
         c = Control(lab, gh)
         yield c
         c.call.hang_up()
