@@ -31,6 +31,12 @@ extern const struct cli_command cli_commands[]; /* ends with name NULL; in main.
 void cli_help(const struct cli_command *c);     /* usage of one command to stdout */
 const struct cli_command *cli_find(const char *name);
 
+/*
+ * Makes dir (mode 0700) a working demonstration: configuration, self-signed certificate, the user "demo". What is there
+ * already is kept. Tells on standard output how to connect. *config_path is malloc'ed. 0, or negative after cli_fail().
+ */
+int demo_prepare(const char *dir, char **config_path); /* src/cli/demo.c */
+
 /* "gatehouse: text" to stderr. */
 __attribute__((format(printf, 1, 2))) void cli_fail(const char *fmt, ...);
 

@@ -41,23 +41,24 @@ struct config_word {
 struct config_option {
     const char *section, *name;
     enum config_opt_type type;
-    int min, max;                    /* integers: range; strings: bytes; lists: how many */
-    const char *def;                 /* as it would be written, lists with blanks between; NULL: not set */
+    int min, max;    /* integers: range; strings: bytes; lists: how many */
+    const char *def; /* as it would be written, lists with blanks between; NULL: not set */
     unsigned flags;
     const struct config_word *words;
-    size_t at;                       /* offset of the field in struct config, or in one item of the section's list */
-    size_t count_at;                 /* offset of a list's count */
+    size_t at;       /* offset of the field in struct config, or in one item of the section's list */
+    size_t count_at; /* offset of a list's count */
     const char *help;
 };
 
 struct config_section {
     const char *name, *help;
-    bool list;                       /* of groups; the rest is for lists */
-    size_t at, size, max, count_at;  /* the array in struct config: offset, bytes of one item, items, offset of the count */
-    size_t file_at, line_at;         /* where an item keeps its place in the source */
+    bool list; /* of groups; the rest is for lists */
+    size_t at, size, max,
+        count_at;            /* the array in struct config: offset, bytes of one item, items, offset of the count */
+    size_t file_at, line_at; /* where an item keeps its place in the source */
 };
 
-extern const struct config_option config_options[];  /* ends with name NULL */
+extern const struct config_option config_options[];   /* ends with name NULL */
 extern const struct config_section config_sections[]; /* ends with name NULL */
 
 struct config_loader {

@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "server/config.h"
-#include "ppp/link.h"
+#include "auth/request.h"
 
-#define CERTS "certificates: ( { chain = \"/c.pem\"; key = \"/c.key\"; } );\n"
+#define CERTS     "certificates: ( { chain = \"/c.pem\"; key = \"/c.key\"; } );\n"
 #define VPN(rest) CERTS "vpn: {\n network = [ \"10.77.0.0/16\" ];\n users = \"/u\";\n" rest "\n};\n"
 
 /* libconfig 1.5 loses a buffer when a text ends inside a string. */
@@ -95,9 +95,12 @@ static void test_defaults(void **state)
 static void test_values(void **state)
 {
     (void)state;
-    struct config *c = parse(VPN("dns = [ \"10.77.0.1\" ]; nbns = [ \"1.2.3.4\", \"1.2.3.5\" ]; mtu = 1500; nat = \"auto\";"
-                                 "auth = [ \"mschapv2\", \"chap\", \"pap\" ]; forward = true; ipv6 = false;")
-                             "web: ( { name = \"Blog.Example.COM\"; upstream = \"unix:/run/b\"; proxy-protocol = \"v2\"; } );");
+    struct config *c = parse(VPN(
+        "dns = [ \"10.77.0.1\" ]; nbns = [ \"1.2.3.4\", \"1.2.3.5\" ]; mtu = 1500; nat = \"auto\";"
+        "auth = [ \"mschapv2\", \"chap\", \"pap\" ]; forward = true; ipv6 = false;") "web: ( { name = "
+                                                                                     "\"Blog.Example.COM\"; upstream = "
+                                                                                     "\"unix:/run/b\"; proxy-protocol "
+                                                                                     "= \"v2\"; } );");
     assert_true(c->vpn_on);
     assert_int_equal(c->vpn.network[0].base, 0x0a4d0000);
     assert_int_equal(c->vpn.network[0].prefix, 16);
@@ -143,7 +146,8 @@ static const struct {
     { VPN("mtu = 1279;"), 5, "config-out-of-range", "from 1280 to 4087" },
     { VPN("mtu = 4088;"), 5, "config-out-of-range", "4088" },
     { VPN("max-calls = 4294977296;"), 5, "config-out-of-range", "4294977296 is too large" },
-    { VPN("/* \" 9999999999 */ # 9999999999 \"\n ipv6 = true; max-calls = 0xfffffffff;"), 6, "config-out-of-range", "too large" },
+    { VPN("/* \" 9999999999 */ # 9999999999 \"\n ipv6 = true; max-calls = 0xfffffffff;"), 6, "config-out-of-range",
+      "too large" },
     { VPN("forward = 1;"), 5, "config-bad-type", "true or false" },
     { VPN("nat = \"on\";"), 5, "config-bad-value", "\"off\" or \"auto\"" },
     { VPN("dns = [ \"10.77.0.1\", \"dns.example.com\" ];"), 5, "config-bad-value", "dns.example.com" },
@@ -160,12 +164,15 @@ static const struct {
     { VPN("ipv6 = \n= true;"), 6, "config-syntax", "syntax error" },
     { CERTS "vpn: { network = [ \"10.77.0.0/16\" ]; };", 2, "config-missing", "vpn.users is missing" },
     { CERTS "vpn: { users = \"/u\"; };", 2, "config-missing", "vpn.network is missing" },
-    { CERTS "vpn: { users = \"/u\"; network = [\n \"10.77.0.0/16\",\n \"10.77.3.0/24\" ]; };", 4, "config-conflict", "overlaps" },
-    { CERTS "vpn: { users = \"/u\"; network = [\n \"10.77.3.0/24\",\n \"10.77.0.0/16\" ]; };", 4, "config-conflict", "overlaps" },
+    { CERTS "vpn: { users = \"/u\"; network = [\n \"10.77.0.0/16\",\n \"10.77.3.0/24\" ]; };", 4, "config-conflict",
+      "overlaps" },
+    { CERTS "vpn: { users = \"/u\"; network = [\n \"10.77.3.0/24\",\n \"10.77.0.0/16\" ]; };", 4, "config-conflict",
+      "overlaps" },
     { CERTS "vpn: { users = \"/u\"; network = [ \"10.77.0.0/31\" ]; };", 2, "config-out-of-range", "too small" },
     { CERTS "vpn: { users = \"/u\"; network = [ \"10.77.0.1/16\" ]; };", 2, "config-bad-value", "10.77.0.0/16" },
     { CERTS "vpn: { users = \"/u\"; network = [ \"10.0.0.0/11\" ]; };", 2, "config-out-of-range", "1048576" },
-    { CERTS "vpn: { users = \"/u\"; network = [ \"10.0.0.0/12\", \"10.16.0.0/30\" ]; };", 2, "config-out-of-range", "1048576" },
+    { CERTS "vpn: { users = \"/u\"; network = [ \"10.0.0.0/12\", \"10.16.0.0/30\" ]; };", 2, "config-out-of-range",
+      "1048576" },
     { CERTS "vpn: { users = \"/u\"; network = [ \"0.0.0.0/0\" ]; };", 2, "config-bad-value", "hosts cannot have" },
     { CERTS "vpn: { users = \"/u\"; network = [ \"127.0.0.0/16\" ]; };", 2, "config-bad-value", "hosts cannot have" },
     { CERTS "vpn: { users = \"/u\"; network = [ \"10.0.0.0\" ]; };", 2, "config-bad-value", "10.0.0.0" },
@@ -181,12 +188,16 @@ static const struct {
     { CERTS "listen: { address = [ \"localhost:443\" ]; };", 2, "config-bad-value", "localhost" },
     { "certificates: ( { key = \"/k\"; } );", 1, "config-missing", "certificates.chain is missing" },
     { "certificates: (\n { chain = \"/c\"; } );", 2, "config-missing", "certificates.key is missing" },
-    { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"192.0.2.1:443\" ]; } );", 1, "config-bad-value", "cannot be an address" },
+    { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"192.0.2.1:443\" ]; } );", 1, "config-bad-value",
+      "cannot be an address" },
     { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"*.*.x\" ]; } );", 1, "config-bad-value", "*.*.x" },
     { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"a..b\" ]; } );", 1, "config-bad-value", "a..b" },
-    { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"a.x\", \"A.x\" ]; } );", 1, "config-duplicate", "a.x" },
-    { "certificates: ( { chain = \"/c\"; key = \"/k\"; },\n { chain = \"/d\"; key = \"/e\"; } );", 2, "config-duplicate", "\"default\"" },
-    { "certificates: ( { name = \"a\"; chain = \"/c\"; key = \"/k\"; },\n { name = \"a\"; chain = \"/d\"; key = \"/e\"; for = [ \"b.x\" ]; } );",
+    { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"a.x\", \"A.x\" ]; } );", 1, "config-duplicate",
+      "a.x" },
+    { "certificates: ( { chain = \"/c\"; key = \"/k\"; },\n { chain = \"/d\"; key = \"/e\"; } );", 2,
+      "config-duplicate", "\"default\"" },
+    { "certificates: ( { name = \"a\"; chain = \"/c\"; key = \"/k\"; },\n { name = \"a\"; chain = \"/d\"; key = "
+      "\"/e\"; for = [ \"b.x\" ]; } );",
       2, "config-duplicate", "named \"a\"" },
     { CERTS "web: ( { upstream = \"127.0.0.1:80\"; root = \"/\"; } );", 2, "config-conflict", "upstream and root" },
     { CERTS "web: ( { upstream-h2 = \"127.0.0.1:80\"; } );", 2, "config-conflict", "upstream-h2 without upstream" },
@@ -196,7 +207,8 @@ static const struct {
     { CERTS "web: ( { name = \"a.x\"; },\n { name = \"A.X\"; } );", 3, "config-duplicate", "a.x" },
     { CERTS "web: ( { },\n { } );", 3, "config-duplicate", "no name" },
     { CERTS "log: { to = \"file\"; };", 2, "config-bad-value", "\"stderr\"" },
-    { CERTS "log: { level = \"loud\"; };", 2, "config-bad-value", "\"error\", \"warn\", \"notice\", \"info\" or \"debug\"" },
+    { CERTS "log: { level = \"loud\"; };", 2, "config-bad-value",
+      "\"error\", \"warn\", \"notice\", \"info\" or \"debug\"" },
     { CERTS "tls: { min-version = \"1.1\"; };", 2, "config-bad-value", "1.2" },
     { CERTS "worker: { user = \"a\\nb\"; };", 2, "config-bad-value", "control characters" },
     { CERTS "worker: { user = \"\xff\"; };", 2, "config-bad-value", "UTF-8" },
@@ -218,8 +230,8 @@ static void test_bad(void **state)
         snprintf(place, sizeof place, "configuration:%d: ", bad[i].line);
         if (rc != ERR_USAGE || err.line != bad[i].line || strcmp(err.code, bad[i].code) != 0 ||
             !strstr(err.text, bad[i].words) || strncmp(err.text, place, strlen(place)) != 0)
-            fail_msg("%s\nwanted line %d %s \"%s\", got %d \"%s\" %s", bad[i].text, bad[i].line, bad[i].code, bad[i].words, rc,
-                     err.text, rc ? err.code : "");
+            fail_msg("%s\nwanted line %d %s \"%s\", got %d \"%s\" %s", bad[i].text, bad[i].line, bad[i].code,
+                     bad[i].words, rc, err.text, rc ? err.code : "");
         assert_null(c);
     }
 }
@@ -298,7 +310,8 @@ static void test_files(void **state)
     (void)state;
     struct config *c = NULL;
     struct config_error err;
-    file_write("main.conf", "certificates: ( { chain = \"c.pem\"; key = \"/dev/null/x\"; } );\n@include \"sub.conf\"\n");
+    file_write("main.conf",
+               "certificates: ( { chain = \"c.pem\"; key = \"/dev/null/x\"; } );\n@include \"sub.conf\"\n");
     file_write("sub.conf", "\nvpn: { network = [ \"10.77.0.0/16\" ];\n users = \"users\"; };\n");
     assert_int_equal(file_load("main.conf", &c, &err), ERR_USAGE);
     assert_non_null(strstr(err.text, "/main.conf:1: certificates.chain: "));
@@ -369,7 +382,8 @@ static void test_example(void **state)
     (void)state;
     struct config *c = NULL;
     size_t errors = 0;
-    assert_int_equal(config_judge(VECTORS_DIR "/../../docs/gatehouse.conf.example", false, &c, count_error, &errors), 0);
+    assert_int_equal(config_judge(VECTORS_DIR "/../../docs/gatehouse.conf.example", false, &c, count_error, &errors),
+                     0);
     assert_int_equal(c->n_certs, 2);
     assert_int_equal(c->n_web, 3);
     assert_true(c->vpn_on);
@@ -381,7 +395,8 @@ static void test_restart(void **state)
 {
     (void)state;
     char names[256], small[10];
-    struct config *a = parse(CERTS), *b = parse(VPN("mtu = 1300;")), *c = parse(VPN("interface = \"vpn1\"; mtu = 1301;"));
+    struct config *a = parse(CERTS), *b = parse(VPN("mtu = 1300;")),
+                  *c = parse(VPN("interface = \"vpn1\"; mtu = 1301;"));
     config_restart_needed(a, b, names, sizeof names);
     assert_string_equal(names, "vpn.network, vpn.interface");
     config_restart_needed(b, c, names, sizeof names);
@@ -429,9 +444,11 @@ static void test_addr(void **state)
     free(a.text);
     longest[5 + 107] = 'a';
     assert_int_equal(config_addr_parse(longest, true, &a), ERR_USAGE);
-    static const char *const wrong[] = { "", ":", ":443", "1.2.3.4", "1.2.3.4:", "1.2.3.4:x", "1.2.3.4:443 ", "1.2.3:443",
-                                         "::1:443", "[::1:443", "[::1]443", "[1.2.3.4]:443", "1.2.3.4:99999999999", "[",
-                                         "[]:1", "unix:/x", "unix:", "1.2.3.4:-1", "1.2.3.4:+1" };
+    static const char *const wrong[] = {
+        "",          ":",       ":443",     "1.2.3.4",    "1.2.3.4:",      "1.2.3.4:x",           "1.2.3.4:443 ",
+        "1.2.3:443", "::1:443", "[::1:443", "[::1]443",   "[1.2.3.4]:443", "1.2.3.4:99999999999", "[",
+        "[]:1",      "unix:/x", "unix:",    "1.2.3.4:-1", "1.2.3.4:+1"
+    };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_int_equal(config_addr_parse(wrong[i], false, &a), ERR_USAGE);
 }
@@ -449,10 +466,10 @@ static void test_distance(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_values),  cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_values),    cmocka_unit_test(test_bad),
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_mutations), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_judge),    cmocka_unit_test(test_example), cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_options),  cmocka_unit_test(test_addr),    cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_judge),      cmocka_unit_test(test_example),   cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_options),    cmocka_unit_test(test_addr),      cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

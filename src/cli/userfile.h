@@ -1,0 +1,27 @@
+/* The users file, edited in place by commands; see auth/users.h for what is in it. */
+#ifndef GH_CLI_USERFILE_H
+#define GH_CLI_USERFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+
+#define USERFILE_MAX (256u << 20)
+
+enum userfile_verb { USERFILE_ADD, USERFILE_PASSWD, USERFILE_REMOVE };
+
+/*
+ * The second field of a line: "nt:..." or, plain, plain:"...". malloc'ed, wipe it with secret_free over its strlen.
+ * ERR_USAGE when the password cannot be used; why says so.
+ */
+MUST_USE int userfile_secret(const char *password, size_t len, bool plain, char **out, const char **why);
+
+/*
+ * Changes the file under the lock of its folder; a missing one is made (0600) by USERFILE_ADD. The file is parsed
+ * before and after, so a broken one is never written. Negative after cli_fail(): ERR_USAGE (no such user, there
+ * already, a name that cannot be) or ERR_SYSTEM.
+ */
+MUST_USE int userfile_edit(const char *path, enum userfile_verb verb, const char *name, const char *secret);
+
+#endif
