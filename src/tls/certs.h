@@ -40,8 +40,8 @@ struct tls_ticket_keys *tls_ticket_keys_new(void);
 void tls_ticket_keys_free(struct tls_ticket_keys *k);
 
 /*
- * Builds a generation. On failure ERR_USAGE (what is wrong with which certificate, in err: unreadable PEM, key does not match,
- * encrypted key, bad cipher list, nothing in the list) or ERR_NOMEM.
+ * Builds a generation. Without ticket keys (NULL) there is no resumption; they outlive every generation built with them. On failure ERR_USAGE (what is wrong with which certificate, in err: unreadable PEM, key does not match,
+ * encrypted key, bad cipher list, nothing in the list, two certificates with one type of key for one name) or ERR_NOMEM.
  */
 MUST_USE int tls_certs_new(const struct tls_cert_source *src, size_t n, const struct tls_params *params,
                            struct tls_ticket_keys *tickets, struct tls_certs **out, char *err, size_t err_cap);

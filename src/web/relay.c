@@ -409,15 +409,14 @@ static void rewatch(struct relay *r)
     bool reading = !r->client_eof && (r->discard || (r->state == OPEN && !r->to_up.len));
     bool writing = r->to_client.len || (r->up_eof && !r->client_shut);
     net_fd_want(r->client, (reading ? r->rd_wants : 0) | (writing ? r->wr_wants : 0));
-    /* What lies inside TLS is announced by no socket: the one that it goes to is asked instead. */
-    bool inside = reading && tls_stream_pending(r->tls);
-    if (inside && r->discard)
-        set_timer(r, &r->soon, net_now(r->loop), 1);
     if (r->up && r->state == CONNECTING)
         net_fd_want(r->up, NET_WRITE);
     else if (r->up)
-        net_fd_want(r->up, (r->to_up.len || (inside && !r->discard) ? NET_WRITE : 0) |
-                               (!r->up_eof && !r->to_client.len ? NET_READ : 0));
+        net_fd_want(r->up, (r->to_up.len ? NET_WRITE : 0) | (!r->up_eof && !r->to_client.len ? NET_READ : 0));
+    /* What lies inside TLS is announced by no socket. A round of pump_up() leaves either nothing there or bytes in
+     * to_up, which ask for the next one; only here may it stop in the middle. */
+    if (r->discard && reading && tls_stream_pending(r->tls))
+        set_timer(r, &r->soon, net_now(r->loop), 1);
 }
 
 static void relay_round(struct relay *r)

@@ -87,8 +87,8 @@ static void test_timers_fire_in_order(void **state)
         assert_int_equal(net_timer_set(&f->loop, &t[i].e, start + (uint64_t)after[i]), 0);
     }
     t[4].stop = true;
-    t[1].cancel = &t[2].e;                                                  /* one cancels another from its callback */
-    assert_int_equal(net_timer_set(&f->loop, &t[3].e, start + 35), 0);      /* moved later */
+    t[1].cancel = &t[2].e;                                             /* one cancels another from its callback */
+    assert_int_equal(net_timer_set(&f->loop, &t[3].e, start + 35), 0); /* moved later */
     net_loop_run(&f->loop);
     assert_int_equal(n, 4);
     static const int want[] = { 1, 0, 3, 4 };
@@ -256,7 +256,8 @@ static void test_fd_hangup_is_read(void **state)
     assert_int_equal(w.events & NET_READ, NET_READ);
 }
 
-/* A pipe whose reader is gone reports EPOLLERR, for which libuv stops watching; the owner hears of it again until it closes. */
+/* A pipe whose reader is gone reports EPOLLERR, for which libuv stops watching; the owner hears of it again until it
+ * closes. */
 static void test_fd_error_is_read(void **state)
 {
     struct fix *f = *state;
@@ -321,12 +322,12 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_timers_fire_in_order),      T(test_timer_never_and_past),
-        T(test_wake_from_thread),          T(test_fd_reads_when_wanted),
-        T(test_fd_close_in_own_callback),  T(test_fd_close_of_another_ready_one),
-        T(test_fd_number_reused),          T(test_fd_hangup_is_read),
-        T(test_fd_error_is_read),          T(test_fd_rebind),
-        T(test_fd_refused_is_closed),      T(test_fini_closes_what_is_left),
+        T(test_timers_fire_in_order),     T(test_timer_never_and_past),
+        T(test_wake_from_thread),         T(test_fd_reads_when_wanted),
+        T(test_fd_close_in_own_callback), T(test_fd_close_of_another_ready_one),
+        T(test_fd_number_reused),         T(test_fd_hangup_is_read),
+        T(test_fd_error_is_read),         T(test_fd_rebind),
+        T(test_fd_refused_is_closed),     T(test_fini_closes_what_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

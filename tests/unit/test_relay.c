@@ -1,4 +1,5 @@
-/* The relay between OpenSSL's client and a web server played by the test, all on one loop that the test turns by hand. */
+/* The relay between OpenSSL's client and a web server played by the test, all on one loop that the test turns by hand.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,13 +18,12 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tlstest.h"
 #include "web/relay.h"
 
-#define TURNS 2000000 /* of the loop, before a test gives up */
+#define TURNS 1000000 /* of the loop, before a test gives up */
 
 static struct tls_certs *certs;
 static SSL_CTX *client_ctx;
@@ -35,7 +35,9 @@ static int group_setup(void **state)
     EVP_PKEY *key = EVP_EC_gen("P-256");
     struct test_cert c = test_cert_make(key, "relay");
     static const char *const names[] = { "default" };
-    const struct tls_cert_source src = { "c", c.chain_pem, strlen(c.chain_pem), c.key_pem, strlen(c.key_pem), names, 1 };
+    const struct tls_cert_source src = {
+        "c", c.chain_pem, strlen(c.chain_pem), c.key_pem, strlen(c.key_pem), names, 1
+    };
     const struct tls_params p = { .min_version = 0x0303 };
     char err[200];
     int rc = tls_certs_new(&src, 1, &p, NULL, &certs, err, sizeof err);
@@ -403,30 +405,32 @@ static void test_random_traffic(void **state)
     free(gb);
 }
 
-/* Far more than a round's budget lies in the socket and inside TLS; the client then falls silent. Nothing may stay inside. */
+/*
+ * A round's budget ends while one more record lies inside TLS and the socket is empty: no event tells of it. All of
+ * that comes behind a single early byte, too, whose buffer is filled again in the same round.
+ */
 static void test_nothing_stays_inside_tls(void **state)
 {
     struct fix *f = *state;
-    enum { TOTAL = 600000 };
-    char *data = malloc(TOTAL), *got = malloc(TOTAL);
+    enum { TOTAL = 256 * 1024 + 10000 };
+    char *data = malloc(TOTAL), *got = malloc(TOTAL + 1);
     for (size_t i = 0; i < TOTAL; i++)
         data[i] = (char)rnd(256);
     int big = 4 << 20;
-    setsockopt(f->cfd, SOL_SOCKET, SO_SNDBUFFORCE, &big, sizeof big);
-    listen_tcp(f);
-    start(f);
-    accept_up(f);
-    size_t sent = 0;
-    for (int i = 0; i < TURNS && sent < TOTAL; i++) {
-        size_t n = 1 + rnd(16000);
-        int r = SSL_write(f->c, data + sent, (int)(n < TOTAL - sent ? n : TOTAL - sent));
-        if (r <= 0)
-            break; /* without the right to a large buffer: less lies in it */
+    setsockopt(f->cfd, SOL_SOCKET, SO_SNDBUF, &big, sizeof big);
+    for (size_t sent = 0; sent < TOTAL;) {
+        int r = SSL_write(f->c, data + sent, (int)(TOTAL - sent));
+        assert_true(r > 0);
         sent += (size_t)r;
     }
-    assert_true(sent > 100000);
-    assert_int_equal(up_gets(f, got, sent), sent);
-    assert_memory_equal(data, got, sent);
+    listen_tcp(f);
+    f->params.early = "E";
+    f->params.early_len = 1;
+    start(f);
+    accept_up(f);
+    assert_int_equal(up_gets(f, got, TOTAL + 1), TOTAL + 1);
+    assert_int_equal(got[0], 'E');
+    assert_memory_equal(data, got + 1, TOTAL);
     free(data);
     free(got);
 }
@@ -477,13 +481,12 @@ static void test_linger_is_bounded(void **state)
     close(f->listener);
     f->listener = -1;
     start(f);
-    struct timespec a, b;
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    while (!f->done) {
-        uv_run(&f->loop.uv, UV_RUN_ONCE);
-        clock_gettime(CLOCK_MONOTONIC, &b);
-        assert_true(b.tv_sec - a.tv_sec < 20);
+    uint64_t begin = uv_hrtime();
+    while (!f->done && uv_hrtime() - begin < 20u * 1000000000ull) {
+        uv_run(&f->loop.uv, UV_RUN_NOWAIT);
+        usleep(1000);
     }
+    assert_int_equal(f->done, 1);
     assert_int_equal(f->res.end, RELAY_UPSTREAM_DOWN);
 }
 
@@ -718,17 +721,28 @@ int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_early_bytes_and_both_closes), T(test_upstream_closes_first),
-        T(test_proxy_v1), T(test_proxy_v2),
-        T(test_random_traffic), T(test_nothing_stays_inside_tls),
-        T(test_refused_gives_502), T(test_refused_h2_just_closes),
-        T(test_linger_is_bounded), T(test_connect_timeout),
-        T(test_unix_upstream_waits_for_backlog), T(test_idle),
-        T(test_client_gone), T(test_client_breaks_tls),
-        T(test_upstream_resets), T(test_early_answer_during_upload),
-        T(test_stopped_client), T(test_stopped_upstream),
-        T(test_idle_memory), T(test_stop),
-        T(test_stop_while_connecting), T(test_bad_address_length),
+        T(test_early_bytes_and_both_closes),
+        T(test_upstream_closes_first),
+        T(test_proxy_v1),
+        T(test_proxy_v2),
+        T(test_random_traffic),
+        T(test_nothing_stays_inside_tls),
+        T(test_refused_gives_502),
+        T(test_refused_h2_just_closes),
+        T(test_linger_is_bounded),
+        T(test_connect_timeout),
+        T(test_unix_upstream_waits_for_backlog),
+        T(test_idle),
+        T(test_client_gone),
+        T(test_client_breaks_tls),
+        T(test_upstream_resets),
+        T(test_early_answer_during_upload),
+        T(test_stopped_client),
+        T(test_stopped_upstream),
+        T(test_idle_memory),
+        T(test_stop),
+        T(test_stop_while_connecting),
+        T(test_bad_address_length),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -25,9 +25,9 @@ static struct sockaddr_un addr;
 static struct site *site, *empty_site;
 static struct sockaddr_un empty_addr;
 
-#define MTIME 1700000000 /* Tue, 14 Nov 2023 22:13:20 GMT */
+#define MTIME      1700000000 /* Tue, 14 Nov 2023 22:13:20 GMT */
 #define MTIME_TEXT "Tue, 14 Nov 2023 22:13:20 GMT"
-#define TEXT "0123456789abcdefghij"
+#define TEXT       "0123456789abcdefghij"
 
 static void put(const char *name, const char *text)
 {
@@ -139,7 +139,8 @@ static void ask_raw(const struct sockaddr_un *a, const char *req, size_t req_len
 static void ask(const char *method, const char *target, const char *headers)
 {
     char req[4096];
-    int n = snprintf(req, sizeof req, "%s %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n", method, target, headers);
+    int n =
+        snprintf(req, sizeof req, "%s %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n", method, target, headers);
     assert_true(n > 0 && (size_t)n < sizeof req);
     ask_raw(&addr, req, (size_t)n);
 }
@@ -197,11 +198,38 @@ static void test_nothing_outside(void **state)
 {
     (void)state;
     static const char *const row[] = {
-        "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/sub/../../secret.txt", "/sub/%2E%2E/%2e./secret.txt",
-        "/.%2e/secret.txt", "/..\\secret.txt", "/%252e%252e/secret.txt", "/out.txt", "/abs.txt", "/up/secret.txt", "/up/",
-        "/magic/etc/passwd", "//etc/passwd", "///../secret.txt", "/%2fetc%2fpasswd", "/sub/..", "/..", "/.", "/./a.txt",
-        "/.htpasswd", "/.git/config", "/.git/", "/%2egit/config", "/sub/.env", "/sub//.env", "/fifo", "/nothing", "/a.txt/",
-        "/a.txt/b", "/bare/", "/dev/null",
+        "/../secret.txt",
+        "/%2e%2e/secret.txt",
+        "/..%2fsecret.txt",
+        "/sub/../../secret.txt",
+        "/sub/%2E%2E/%2e./secret.txt",
+        "/.%2e/secret.txt",
+        "/..\\secret.txt",
+        "/%252e%252e/secret.txt",
+        "/out.txt",
+        "/abs.txt",
+        "/up/secret.txt",
+        "/up/",
+        "/magic/etc/passwd",
+        "//etc/passwd",
+        "///../secret.txt",
+        "/%2fetc%2fpasswd",
+        "/sub/..",
+        "/..",
+        "/.",
+        "/./a.txt",
+        "/.htpasswd",
+        "/.git/config",
+        "/.git/",
+        "/%2egit/config",
+        "/sub/.env",
+        "/sub//.env",
+        "/fifo",
+        "/nothing",
+        "/a.txt/",
+        "/a.txt/b",
+        "/bare/",
+        "/dev/null",
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         get(row[i]);
@@ -391,7 +419,8 @@ static void test_pages(void **state)
 static void test_broken_requests(void **state)
 {
     (void)state;
-    static const char *const row[] = { "GARBAGE\r\n\r\n", "GET /a.txt HTTP/1.1\r\nConnection: close\r\n\r\n", /* no Host */
+    static const char *const row[] = { "GARBAGE\r\n\r\n",
+                                       "GET /a.txt HTTP/1.1\r\nConnection: close\r\n\r\n", /* no Host */
                                        "\r\n\r\n\r\nGET\r\n\r\n" };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         size_t n = strlen(row[i]);

@@ -59,9 +59,13 @@ static int group_teardown(void **state)
 
 static struct tls_cert_source source(int i, const char *const *names, size_t n)
 {
-    return (struct tls_cert_source){ .name = "cert", .chain_pem = cert[i].chain_pem,
-        .chain_len = strlen(cert[i].chain_pem), .key_pem = cert[i].key_pem, .key_len = strlen(cert[i].key_pem),
-        .for_ = names, .n_for = n };
+    return (struct tls_cert_source){ .name = "cert",
+                                     .chain_pem = cert[i].chain_pem,
+                                     .chain_len = strlen(cert[i].chain_pem),
+                                     .key_pem = cert[i].key_pem,
+                                     .key_len = strlen(cert[i].key_pem),
+                                     .for_ = names,
+                                     .n_for = n };
 }
 
 static const struct tls_params plain = { .min_version = 0x0303 };
@@ -288,7 +292,8 @@ static void test_ed25519(void **state)
 static void test_sni_parse_every_cut(void **state)
 {
     (void)state;
-    static const uint8_t good[] = "\x00\x0b\x00\x00\x08" "Ab-1.c_d";
+    static const uint8_t good[] = "\x00\x0b\x00\x00\x08"
+                                  "Ab-1.c_d";
     const size_t len = sizeof good - 1;
     char out[SNI_MAX + 1];
     assert_string_equal(tls_sni_parse(rd_make(good, len), out), "ab-1.c_d");
@@ -389,7 +394,8 @@ static SSL_SESSION *full(struct tls_certs *certs, int version, const char *sni, 
 }
 
 /* Frees sess; returns the next ticket. */
-static SSL_SESSION *again(struct tls_certs *certs, int version, const char *sni, SSL_SESSION *sess, bool resumed, int want)
+static SSL_SESSION *again(struct tls_certs *certs, int version, const char *sni, SSL_SESSION *sess, bool resumed,
+                          int want)
 {
     struct conn k;
     conn_open(&k, certs, version, sni);
@@ -556,7 +562,8 @@ static void test_bad_certificates(void **state)
     refused(&s, 1, &plain, "cannot be read");
 
     char *two = NULL;
-    assert_true(asprintf(&two, "%s-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", cert[EC_DEF].chain_pem) > 0);
+    assert_true(
+        asprintf(&two, "%s-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", cert[EC_DEF].chain_pem) > 0);
     s = source(EC_DEF, def_names, 1);
     s.chain_pem = two;
     s.chain_len = strlen(two);
@@ -732,7 +739,8 @@ static void test_write_partial(void **state)
                     must = 0;
                 }
             }
-            int r = SSL_read(k.c, got + rcvd, (int)(1 + rnd(20000)) < (int)(TOTAL - rcvd) ? (int)(1 + rnd(8000)) : (int)(TOTAL - rcvd));
+            int r = SSL_read(k.c, got + rcvd,
+                             (int)(1 + rnd(20000)) < (int)(TOTAL - rcvd) ? (int)(1 + rnd(8000)) : (int)(TOTAL - rcvd));
             if (r > 0)
                 rcvd += (size_t)r;
             assert_true(r > 0 || SSL_get_error(k.c, r) == SSL_ERROR_WANT_READ);
