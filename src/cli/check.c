@@ -103,19 +103,48 @@ static void check_cert(struct check *k, const struct config_cert *cert)
     check_names(k, cert, &have);
 }
 
+static bool both_for(const struct config_cert *a, const struct config_cert *b, const char **what)
+{
+    for (size_t i = 0; i < a->n_for; i++)
+        for (size_t j = 0; j < b->n_for; j++)
+            if (!strcmp(*what = a->for_[i], b->for_[j]))
+                return true;
+    return false;
+}
+
+/* One name may have two certificates, an RSA and an ECDSA one. */
+static void check_pairs(struct check *k)
+{
+    static struct certfile a, b; /* large */
+    char text[256];
+    const char *what;
+    for (size_t i = 0; i < k->c->n_certs; i++)
+        for (size_t j = 0; j < i; j++) {
+            const struct config_cert *later = &k->c->certs[i], *earlier = &k->c->certs[j];
+            if (!both_for(later, earlier, &what) || certfile_read(later->chain, &a, text, sizeof text) < 0 ||
+                certfile_read(earlier->chain, &b, text, sizeof text) < 0 || strncmp(a.key_type, b.key_type, 2) != 0)
+                continue;
+            finding(k, SEV_ERROR, "cert-same-key-type", later->file, later->line,
+                    "take the name out of one of the two, or make them an RSA and an ECDSA certificate",
+                    "\"%s\" and \"%s\" are both for \"%s\", with the same type of key", earlier->name, later->name,
+                    what);
+        }
+}
+
 static void check_certs(struct check *k)
 {
     bool fallback = false;
+    check_pairs(k);
     for (size_t i = 0; i < k->c->n_certs; i++) {
         check_cert(k, &k->c->certs[i]);
         for (size_t j = 0; j < k->c->certs[i].n_for; j++)
             fallback = fallback || !strcmp(k->c->certs[i].for_[j], "default");
     }
     if (!fallback)
-        finding(
-            k, SEV_WARNING, "cert-no-default", k->c->path, 1,
-            "add \"default\" to the for of the certificate for the VPN",
-            "no certificate is for \"default\": clients that send no server name, as older VPN clients, are refused");
+        finding(k, SEV_WARNING, "cert-no-default", k->c->path, 1,
+                "add \"default\" to the for of the certificate for the VPN",
+                "no certificate is for \"default\": clients that send no server name, as older VPN clients, "
+                "are shown the first one");
 }
 
 static void check_tls(struct check *k)

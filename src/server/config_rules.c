@@ -48,12 +48,17 @@ static void name_certs(struct config_loader *l)
     }
 }
 
-/* `for` number k of certificate i: has an earlier one the same? Returns that certificate's number, or n_certs. */
+/*
+ * `for` number k of certificate i: does the same certificate have it already, or do two others? One other may: an RSA
+ * and an ECDSA certificate make a pair (which of the two types they have is seen when the files are read). Returns an
+ * earlier certificate's number, or n_certs.
+ */
 static size_t earlier_for(const struct config *c, size_t i, size_t k)
 {
+    size_t others = 0;
     for (size_t j = 0; j <= i; j++) {
         for (size_t m = 0; m < (j == i ? k : c->certs[j].n_for); m++) {
-            if (!strcmp(c->certs[j].for_[m], c->certs[i].for_[k]))
+            if (!strcmp(c->certs[j].for_[m], c->certs[i].for_[k]) && (j == i || ++others == 2))
                 return j;
         }
     }

@@ -111,8 +111,6 @@ void conn_free(struct conn *c)
     LIST_REMOVE(c, link);
     w->n_conns--;
     atomic_fetch_sub(&w->engine->n_conns, 1);
-    if (c->gone)
-        *c->gone = true;
     free(c);
     worker_conn_gone(w);
 }
@@ -237,15 +235,9 @@ static void to_web(struct conn *c, bool h2)
     c->head_buf = NULL;
     c->tls = NULL;
     c->nf = NULL;
-    bool gone = false;
-    c->gone = &gone;
-    struct relay *r = relay_start(&c->w->loop, tls, nf, &p);
+    c->relay = relay_start(&c->w->loop, tls, nf, &p);
     free(early);
-    if (gone)
-        return; /* ended inside relay_start() */
-    c->gone = NULL;
-    c->relay = r;
-    if (!r) {
+    if (!c->relay) {
         c->w->n_relays--;
         conn_free(c);
     }

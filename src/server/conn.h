@@ -36,7 +36,6 @@ struct conn {
     char *reply;                /* CONN_REPLY: malloc'ed */
     size_t reply_len, reply_off;
     struct relay *relay;
-    bool *gone;                 /* set to true when the connection is freed; NULL: nobody asks */
     struct call *call;
 };
 

@@ -21,7 +21,7 @@ static void blob_free(struct blob *b)
     secret_free(b->data, b->data ? b->len : 0);
 }
 
-/* A file's contents. said: why not, or, for the configuration, its path. */
+/* A file's contents. said: why not, or where it was named (FILE:LINE); for the configuration, its path. */
 static int ask_blob(int channel, enum priv_request what, uint32_t index, struct blob *out, char *said, size_t cap)
 {
     struct priv_msg answer = { 0 };
@@ -65,14 +65,15 @@ static int load_certs(int channel, struct generation *g, struct tls_ticket_keys 
     struct config *cfg = g->cfg;
     struct blob chain[CONFIG_CERTS_MAX] = { 0 }, key[CONFIG_CERTS_MAX] = { 0 };
     struct tls_cert_source src[CONFIG_CERTS_MAX];
-    char label[CONFIG_CERTS_MAX][300];
+    char label[CONFIG_CERTS_MAX][850];
     int rc = 0;
     for (size_t i = 0; !rc && i < cfg->n_certs; i++) {
         rc = ask_blob(channel, PRIV_CHAIN, (uint32_t)i, &chain[i], err, cap);
         if (!rc)
             rc = ask_blob(channel, PRIV_KEY, (uint32_t)i, &key[i], err, cap);
-        snprintf(label[i], sizeof label[i], "%.140s:%d: certificate %.100s", cfg->certs[i].file, cfg->certs[i].line,
-                 cfg->certs[i].name);
+        if (!rc)
+            snprintf(label[i], sizeof label[i], "%.250s: certificate %.64s (%.250s, %.250s)", err, cfg->certs[i].name,
+                     cfg->certs[i].chain, cfg->certs[i].key);
         src[i] = (struct tls_cert_source){ .name = label[i], .chain_pem = chain[i].data, .chain_len = chain[i].len,
                                            .key_pem = key[i].data, .key_len = key[i].len,
                                            .for_ = (const char *const *)cfg->certs[i].for_, .n_for = cfg->certs[i].n_for };

@@ -85,15 +85,17 @@ static void answer_blob(struct priv_msg *out, int *fds, const void *data, size_t
         snprintf(out->text, sizeof out->text, "out of memory files");
 }
 
+/* text: where the operator wrote the file's name, for messages about what is in it. */
 static void answer_file(struct priv_msg *out, int *fds, const char *file, int line, const char *path)
 {
     char *data, err[300];
     size_t len;
     out->status = read_file(path, &data, &len, err, sizeof err);
     if (out->status) {
-        snprintf(out->text, sizeof out->text, "%.140s:%d: %s", file, line, err);
+        snprintf(out->text, sizeof out->text, "%s:%d: %s", file, line, err);
         return;
     }
+    snprintf(out->text, sizeof out->text, "%s:%d", file, line);
     answer_blob(out, fds, data, len);
     secret_free(data, len);
 }
