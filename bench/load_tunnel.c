@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -123,15 +122,12 @@ static void turn(struct tunnel *t)
 int tunnel_run(struct call_cfg *cfg, const char *tun_name, int mtu)
 {
     static struct tunnel t;
-    int lowat = 128 * 1024;
     t.tun = tool_tun_open(tun_name, false);
     t.sock_empty = true;
     cfg->bulk = true;
     cfg->data = to_tun;
     cfg->arg = &t;
     call_start(&t.call, cfg, 0);
-    /* A short queue in the kernel: what waits does so in the TUN, where TCP sees it soon. */
-    setsockopt(t.call.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat, sizeof lowat);
     for (bool was_up = false; t.call.state < CALL_ENDED; turn(&t)) {
         if (t.call.state == CALL_UP && !was_up) {
             was_up = true;

@@ -25,7 +25,6 @@ import peers as all_peers  # noqa: E402
 import rows  # noqa: E402
 
 ROWS = ("tcp", "udp", "latency", "setup", "memory")
-IN_UDP_AND_LATENCY = ("gatehouse", "openvpn", "limit-packed")
 
 
 def arguments():
@@ -103,7 +102,7 @@ class Bench:
             return
         kinds = [t for t in all_peers.TUNNELS if t.key in (self.args.peer or [t.key])]
         tunnels = [p for p in map(self.bring, kinds) if p]
-        some = [p for p in tunnels if p.key in (self.args.peer or IN_UDP_AND_LATENCY) and p.key != "direct"]
+        some = [p for p in tunnels if p.compared or (self.args.peer and p.server)]
         if "tcp" in want:
             self.row("tcp", rows.tcp, tunnels, quick)
         if "latency" in want:
@@ -133,7 +132,9 @@ class Bench:
         for key, title, limit in (("limit-packed", "limit packed", 0.9), ("openvpn", "OpenVPN", 1.5)):
             for d in rows.DIRECTIONS:
                 if "gatehouse" in t and key in t:
-                    bar(f"TCP {d} / {title}", t["gatehouse"][d]["gbit_s"] / t[key][d]["gbit_s"], ">=", limit)
+                    # Of runs that were neighbours, so that what else the machine did hit both.
+                    pairs = zip(t["gatehouse"][d]["runs"], t[key][d]["runs"])
+                    bar(f"TCP {d} / {title}", rows.median([g / o for g, o in pairs]), ">=", limit)
         return out
 
 
