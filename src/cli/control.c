@@ -82,8 +82,8 @@ static json_t *ask(const struct control *c, const char *method, const char *path
     *status = http >= 200 && http < 300 ? EXIT_GOOD : EXIT_BAD;
     if (!j)
         cli_fail("the daemon's answer is not JSON");
-    else if (why && !c->json)
-        cli_fail("%s", why);
+    else if (*status == EXIT_BAD && !c->json)
+        cli_fail("%s", why ? why : "nothing was found to do that to");
     return j;
 }
 
@@ -131,8 +131,9 @@ static const char *bytes(int64_t n, char out[32])
     return out;
 }
 
-static void print_status(const json_t *j)
+static void print_status(const struct control *c, const json_t *j)
 {
+    (void)c;
     char up[32];
     const json_t *t = json_object_get(j, "totals");
     printf("gatehouse %s, up %s, configuration %s (generation %" PRId64 ")%s\n", str(j, "version"), span(num(j, "seconds"), up),
@@ -148,25 +149,33 @@ static void print_status(const json_t *j)
         printf("last reload  FAILED: %s\n", err);
 }
 
-int cli_status(int argc, char **argv)
+/* Asks, and prints the answer: as JSON if wanted, else by print. */
+static int command(const struct control *c, const char *method, const char *path, json_t *body,
+                   void (*print)(const struct control *c, const json_t *j))
 {
-    struct control c;
-    int status = parse(&c, argc, argv, false);
-    if (status)
-        return status;
-    json_t *j = ask(&c, "GET", "/v1/status", NULL, &status);
-    if (j && c.json)
+    int status;
+    json_t *j = ask(c, method, path, body, &status);
+    if (j && c->json)
         print_json(j);
     else if (j && status == EXIT_GOOD)
-        print_status(j);
+        print(c, j);
     json_decref(j);
     return status;
 }
 
-static void print_sessions(const json_t *list)
+int cli_status(int argc, char **argv)
 {
+    struct control c;
+    int status = parse(&c, argc, argv, false);
+    return status ? status : command(&c, "GET", "/v1/status", NULL, print_status);
+}
+
+static void print_sessions(const struct control *c, const json_t *j)
+{
+    const json_t *list = json_object_get(j, "sessions");
     size_t i;
     json_t *s;
+    (void)c;
     printf("%-8s %-20s %-15s %-24s %8s %8s %8s  %s\n", "ID", "USER", "ADDRESS", "FROM", "TIME", "IN", "OUT", "STATE");
     json_array_foreach(list, i, s) {
         char t[32], in[32], out[32];
@@ -180,15 +189,13 @@ int cli_sessions(int argc, char **argv)
 {
     struct control c;
     int status = parse(&c, argc, argv, false);
-    if (status)
-        return status;
-    json_t *j = ask(&c, "GET", "/v1/sessions", NULL, &status);
-    if (j && c.json)
-        print_json(j);
-    else if (j && status == EXIT_GOOD)
-        print_sessions(json_object_get(j, "sessions"));
-    json_decref(j);
-    return status;
+    return status ? status : command(&c, "GET", "/v1/sessions", NULL, print_sessions);
+}
+
+static void print_disconnected(const struct control *c, const json_t *j)
+{
+    (void)c;
+    printf("%" PRId64 " call%s ended\n", num(j, "disconnected"), num(j, "disconnected") == 1 ? "" : "s");
 }
 
 int cli_disconnect(int argc, char **argv)
@@ -204,45 +211,33 @@ int cli_disconnect(int argc, char **argv)
         return EXIT_USAGE;
     }
     json_t *body = c.user ? json_pack("{s:s}", "user", c.user) : json_pack("{s:I}", "id", (json_int_t)id);
-    json_t *j = ask(&c, "POST", "/v1/disconnect", body, &status);
-    if (j && c.json)
-        print_json(j);
-    else if (j && json_object_get(j, "disconnected"))
-        printf("%" PRId64 " call%s ended\n", num(j, "disconnected"), num(j, "disconnected") == 1 ? "" : "s");
-    json_decref(j);
-    return status;
+    return command(&c, "POST", "/v1/disconnect", body, print_disconnected);
+}
+
+static void print_reloaded(const struct control *c, const json_t *j)
+{
+    const char *later = str(j, "restart_needed_for");
+    (void)c;
+    printf("reloaded: generation %" PRId64 " serves new connections, calls stay as they are\n", num(j, "generation"));
+    if (*later)
+        printf("changed, but taken into use at the next start only: %s\n", later);
 }
 
 int cli_reload(int argc, char **argv)
 {
     struct control c;
     int status = parse(&c, argc, argv, false);
-    if (status)
-        return status;
-    json_t *j = ask(&c, "POST", "/v1/reload", NULL, &status);
-    if (j && c.json)
-        print_json(j);
-    else if (j && status == EXIT_GOOD) {
-        const char *later = str(j, "restart_needed_for");
-        printf("reloaded: generation %" PRId64 " serves new connections, calls stay as they are\n", num(j, "generation"));
-        if (*later)
-            printf("changed, but taken into use at the next start only: %s\n", later);
-    }
-    json_decref(j);
-    return status;
+    return status ? status : command(&c, "POST", "/v1/reload", NULL, print_reloaded);
+}
+
+static void print_drained(const struct control *c, const json_t *j)
+{
+    printf("%s; %" PRId64 " up now\n", c->off ? "new calls are accepted again" : "no new calls are accepted", num(j, "calls"));
 }
 
 int cli_drain(int argc, char **argv)
 {
     struct control c;
     int status = parse(&c, argc, argv, false);
-    if (status)
-        return status;
-    json_t *j = ask(&c, "POST", "/v1/drain", json_pack("{s:b}", "off", c.off), &status);
-    if (j && c.json)
-        print_json(j);
-    else if (j && status == EXIT_GOOD)
-        printf("%s; %" PRId64 " up now\n", c.off ? "new calls are accepted again" : "no new calls are accepted", num(j, "calls"));
-    json_decref(j);
-    return status;
+    return status ? status : command(&c, "POST", "/v1/drain", json_pack("{s:b}", "off", c.off), print_drained);
 }
