@@ -8,6 +8,7 @@
 enum { EXIT_GOOD = 0, EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_NO_DAEMON = 3 };
 
 #define CLI_CONFIG_DEFAULT "/etc/gatehouse/gatehouse.conf"
+#define CLI_SOCKET_DEFAULT "/run/gatehouse/control" /* as the option's */
 
 struct cli_command {
     const char *name;

@@ -45,18 +45,46 @@ static int parse(struct control *c, int argc, char **argv, bool takes_arg)
     return EXIT_GOOD;
 }
 
+/*
+ * The control socket of a configuration that cannot be loaded: while the file is broken the daemon runs on with the one before, and can be
+ * asked. A look at the text is enough: socket = "PATH", relative to the file's folder; else the default.
+ */
+static void socket_of_broken(const char *config, char *out, size_t cap)
+{
+    static char text[65536];
+    FILE *f = fopen(config, "r");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    if (f)
+        fclose(f);
+    text[n] = 0;
+    snprintf(out, cap, "%s", CLI_SOCKET_DEFAULT);
+    for (char *p = text; (p = strstr(p, "socket")); p += 6) {
+        char *value = p + 6 + strspn(p + 6, " \t"), *end;
+        if (*value != '=' && *value != ':')
+            continue;
+        value += 1 + strspn(value + 1, " \t");
+        if (*value != '"' || !(end = strchr(value + 1, '"')))
+            continue;
+        *end = 0;
+        const char *slash = strrchr(config, '/');
+        if (value[1] == '/' || !slash)
+            snprintf(out, cap, "%s", value + 1);
+        else
+            snprintf(out, cap, "%.*s/%s", (int)(slash - config), config, value + 1);
+        return;
+    }
+}
+
 /* The answer's JSON, or NULL after saying why not; *status is the exit status then. */
 static json_t *ask(const struct control *c, const char *method, const char *path, json_t *body, int *status)
 {
     struct config *cfg = NULL;
     struct config_error err;
     const char *socket = c->socket;
-    *status = EXIT_USAGE;
+    char guess[512];
     if (!socket && config_load(c->config, &cfg, &err)) {
-        cli_fail("%s", err.text);
-        cli_fail("the control socket is named there; or give it with --socket PATH");
-        json_decref(body);
-        return NULL;
+        socket_of_broken(c->config, guess, sizeof guess);
+        socket = guess;
     }
     if (!socket)
         socket = cfg->control.socket;
@@ -66,6 +94,8 @@ static json_t *ask(const struct control *c, const char *method, const char *path
     free(text);
     if (rc) {
         *status = EXIT_NO_DAEMON;
+        if (socket == guess)
+            cli_fail("%s", err.text);
         if (rc == ERR_SYSTEM && errno == EACCES)
             cli_fail("%s: permission denied: run this as root", socket);
         else if (rc == ERR_SYSTEM)

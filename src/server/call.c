@@ -77,7 +77,9 @@ static void log_end(struct call *k)
     w->counts.refused++;
     if (!log_allowed(&w->log_refused, 50, now))
         return;
-    log_notice(&k->c->log, "refused", "the call did not come up", LOG_S("cause", k->end_cause), LOG_S("text", k->end_text),
+    /* One line an operator must read: a failed login or binding was told already. */
+    enum log_level level = k->told ? LOG_LV_INFO : LOG_LV_NOTICE;
+    log_ev(level, &k->c->log, "refused", "the call did not come up", LOG_S("cause", k->end_cause), LOG_S("text", k->end_text),
                LOG_S("phase", ppp_link_phase(k->ppp)), LOG_S("remedy", remedy_for(k)), LOG_NZ("dropped", w->log_refused.dropped));
     w->log_refused.dropped = 0;
 }
@@ -145,10 +147,11 @@ static void login(struct call *k, const struct ev *ev)
         log_error(&k->c->log, "login-error", "a login cannot be verified", LOG_S("reason", err_name(rc)));
     if (result.code == PPP_AUTH_OK) {
         w->counts.login_ok++;
+        k->told = false;
         log_notice(&k->c->log, "login-ok", "logged in", LOG_S("method", method_name(req.method)));
     } else {
         w->counts.login_failed++;
-        k->auth_code = result.code;
+        k->told = true;
         const char *reason = login_why(why, &remedy);
         if (log_allowed(&w->log_login, 200, net_now(&w->loop)))
             log_notice(&k->c->log, "login-failed", "login refused", LOG_S("reason", reason),
@@ -291,7 +294,8 @@ static void binding_failed(struct call *k, const struct sstp_ended *end)
     hex_encode(strong ? sha256 : sha1, strong ? 32 : 20, served);
     hex_encode(end->cert_hash_seen, strong ? 32 : 20, sent);
     set_end(k, cause[end->binding], "crypto binding failed");
-    if (end->binding == SSTP_BINDING_CERT)
+    k->told = end->binding == SSTP_BINDING_CERT;
+    if (k->told)
         log_notice(&k->c->log, "binding-mismatch", "the client saw another certificate than the one served here",
                    LOG_S("served", served), LOG_S("client_sent", sent), LOG_S("sni", tls_stream_sni(k->c->tls)),
                    LOG_S("remedy", remedy_for(k)));

@@ -29,7 +29,7 @@ struct call {
     bool hangup;          /* we are ending it */
     bool ppp_down;
     bool logged;          /* the end is in the log */
-    uint16_t auth_code;   /* last verdict that was not good */
+    bool told;            /* a line of its own said already why it cannot come up */
     uint32_t ip4;         /* host order, 0: none yet */
     uint8_t iid[8];
     struct sstp_server sstp;
