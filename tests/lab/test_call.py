@@ -24,12 +24,13 @@ def fixture(lab):
 
 def loud(gh, since, conn):
     """Lines of one connection that an operator sees at the default level."""
-    return [e for e in gh.log()[since:] if e.get("conn") == conn and e.get("level") in LOUD]
+    return [e for e in gh.log()[since:] if e.get("conn") == conn and e.get("level") in LOUD
+            and e["event"] != "login-ok"]
 
 
-def check_one_notice(gh, since, name, remedy=True):
+def check_one_notice(gh, since, name, remedy=True, **match):
     """Exactly one line tells of it at notice level, and says what to do."""
-    e = gh.wait_event(name, since=since)
+    e = gh.wait_event(name, since=since, **match)
     lines = loud(gh, since, e.get("conn"))
     check(len(lines) == 1, f"{len(lines)} lines instead of one: {[x['text'] for x in lines]}")
     check(not remedy or e.get("remedy"), f"no remedy: {e['text']}")
@@ -308,14 +309,17 @@ def test_resumed_tls_session(lab, gh):
 
 def test_pool_exhausted(lab):
     """A /30 has room for one call; the second is told so and the operator too."""
-    with lab.gatehouse(vpn={"network": ["10.77.9.0/30"], "dns": ["10.77.9.1"]}) as gh, \
+    users = os.path.join(lab.test_dir, "users")
+    with open(users, "w", encoding="ascii") as f:
+        f.write('alice plain:"wonderland"\nbob plain:"correct horse"\n')
+    with lab.gatehouse(vpn={"network": ["10.77.9.0/30"], "dns": ["10.77.9.1"], "users": users}) as gh, \
             Client(lab.client, SERVER4, ca=lab.ca.cert) as c:
         check(c.call("bob", "correct horse") == "10.77.9.2", f"address {c.address}")
         since = gh.mark()
         with lab.uml().sstpc("alice", "wonderland", "vpn.example.com", ca=lab.ca.cert) as call:
             call.wait_log(r"rcvd \[LCP TermReq id=\S+ \"[^\"]*address[^\"]*\"")
             call.wait_end()
-        e = check_one_notice(gh, since, "refused")
+        e = check_one_notice(gh, since, "refused", user="alice")
         check("network" in e["text"] or "pool" in e["text"], e["text"])
         check(c.ping("10.77.9.1"), "the first call suffered")
         c.hang_up()
