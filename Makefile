@@ -51,6 +51,7 @@ tsan:
 	@tools/sanitize thread
 
 install: all
+	@ninja -C $(BUILD) man
 	@meson install -C $(BUILD) --no-rebuild
 	@tools/account
 
