@@ -89,7 +89,7 @@ def family(pid):
 
 
 def cpu_seconds(pid):
-    """CPU time of a process and its descendants so far: the scheduler's nanoseconds if it keeps them, else clock ticks."""
+    """CPU time so far of a process and its descendants: the scheduler's nanoseconds, or clock ticks."""
     total = 0.0
     for p in family(pid):
         try:
