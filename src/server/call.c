@@ -176,6 +176,12 @@ static void end_older_call(struct call *k, uint32_t ip)
 static void give_address(struct call *k, const struct user *user)
 {
     struct worker *w = k->c->w;
+    if (k->ip4) { /* LCP was negotiated again, and so was the login: the address stays, and so must the user */
+        if (user != k->user)
+            call_hangup(k, "protocol", "another user logged in on the same call");
+        return;
+    }
+    k->user = user;
     int rc = pool_take(&w->engine->pool, user ? user->ip4 : 0, w->index, &k->ip4);
     if (!rc) {
         machine_error(k, ppp_link_set_ip4(k->ppp, k->ip4, net_now(&w->loop), &w->ev_ppp));

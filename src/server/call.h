@@ -31,6 +31,7 @@ struct call {
     bool logged;          /* the end is in the log */
     bool told;            /* a line of its own said already why it cannot come up */
     uint32_t ip4;         /* host order, 0: none yet */
+    const struct user *user; /* who got it; the generation's */
     uint8_t iid[8];
     struct sstp_server sstp;
     struct ppp_link *ppp;
