@@ -307,6 +307,29 @@ def test_resumed_tls_session(lab, gh):
     gh.no_sessions()
 
 
+def test_two_key_types(lab):
+    """RSA and ECDSA for one name: each client is bound to the one that it was shown, resumed or not."""
+    ec = lab.ca.issue("www-ec", ["www.example.com"])
+    rsa = {"name": "rsa", "chain": lab.www[0], "key": lab.www[1], "for": ["default"]}
+    shown = set()
+    with lab.gatehouse(certificates=[rsa, {"name": "ec", "chain": ec[0], "key": ec[1], "for": ["default"]}]):
+        for kind in ("ECDSA", "RSA"):
+            ctx = lab.tls(minimum_version=ssl.TLSVersion.TLSv1_2, maximum_version=ssl.TLSVersion.TLSv1_2)
+            ctx.set_ciphers(f"ECDHE-{kind}-AES128-GCM-SHA256")
+            session = cert = None
+            for resumed in (False, True):
+                with Client(lab.client, SERVER4, context=ctx, session=session) as c:
+                    check(c.s.session_reused == resumed, f"{kind}: reused is {c.s.session_reused}")
+                    cert = c.cert if not resumed else cert
+                    c.cert = cert
+                    shown.add(cert)
+                    c.call("alice", "wonderland")
+                    check(c.ping(POOL_SERVER), f"{kind}, resumed {resumed}: no ping")
+                    session = c.s.session
+                    c.hang_up()
+    check(len(shown) == 2, "only one of the certificates was ever shown")
+
+
 def test_pool_exhausted(lab):
     """A /30 has room for one call; the second is told so and the operator too."""
     users = os.path.join(lab.test_dir, "users")

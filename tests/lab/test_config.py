@@ -101,8 +101,11 @@ def test_no_configuration(lab):
 
 def test_certificate_rules(lab):
     cert = lab.conf()["certificates"]
-    same = [cert[0], {**cert[1], "for": ["www.example.com"]}]
-    refuses(lab, base(lab, certificates=same), 2, r"www\.example\.com")
+    other = lab.ca.issue("again", ["www.example.com"], key="rsa")
+    same = {"name": "again", "chain": other[0], "key": other[1], "for": ["www.example.com"]}
+    refuses(lab, base(lab, certificates=[cert[0], same]), 2, r"www\.example\.com")
+    third = {**cert[1], "name": "third", "for": ["www.example.com"]}
+    refuses(lab, base(lab, certificates=[cert[0], same, third]), 2, r"www\.example\.com")
     refuses(lab, base(lab, certificates=None), 2, r"gatehouse cert new")
 
 

@@ -354,7 +354,8 @@ def test_many_packets_in_one_record(_lab, ctl):
         seen = []
         c.on_packet = lambda f: seen.append(struct.unpack("!H", f.data[26:28])[0])
         c.pump(lambda: len(seen) >= 200, 10)
-        check(seen == list(range(200)), "answers are missing or out of order")
+        # Not in order: the kernel may give a flow's first answer to another worker's queue, which hands it over.
+        check(sorted(seen) == list(range(200)), f"answers are missing: {sorted(seen)}")
         c.hang_up()
     ctl.well()
 
