@@ -33,7 +33,7 @@ int priv_send(int channel, const struct priv_msg *m, const int *fds)
     }
     ssize_t n;
     do
-        n = sendmsg(channel, &h, MSG_NOSIGNAL);
+        n = sendmsg(channel, &h, MSG_NOSIGNAL | MSG_DONTWAIT); /* one message is under way: who does not read holds nobody up */
     while (n < 0 && errno == EINTR);
     return n == (ssize_t)sizeof *m ? 0 : ERR_CLOSED;
 }
