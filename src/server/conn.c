@@ -182,6 +182,17 @@ static void reply(struct conn *c, int status, const char *body)
 
 /* ---- verdicts ---- */
 
+static void upstream_down(struct conn *c, int error)
+{
+    struct log_limit *limit = &c->w->log_web;
+    if (!log_allowed(limit, 5, net_now(&c->w->loop)))
+        return;
+    log_warn(&c->log, "upstream-down", "the web server cannot be reached: the client got a 502 page",
+             LOG_S("reason", error ? strerror(error) : "timed out"), LOG_NZ("dropped", limit->dropped),
+             LOG_S("remedy", "start the web server, or correct web.upstream"));
+    limit->dropped = 0;
+}
+
 static void relay_done(void *arg, const struct relay_result *r)
 {
     struct conn *c = arg;
@@ -190,9 +201,7 @@ static void relay_done(void *arg, const struct relay_result *r)
     c->nf = NULL;
     c->w->n_relays--;
     if (r->end == RELAY_UPSTREAM_DOWN)
-        log_warn(&c->log, "upstream-down", "the web server cannot be reached: the client got a 502 page",
-                 LOG_S("reason", r->error ? strerror(r->error) : "timed out"),
-                 LOG_S("remedy", "start the web server, or correct web.upstream"));
+        upstream_down(c, r->error);
     else
         log_info(&c->log, "web-done", "web connection ended", LOG_S("how", relay_end_name(r->end)), LOG_N("up", r->up),
                  LOG_N("down", r->down), LOG_S("reason", r->error ? strerror(r->error) : ""));

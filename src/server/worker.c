@@ -15,6 +15,7 @@
 
 #define ACCEPTS_PER_WAKEUP 64
 #define STOP_MS 5000
+#define ACCEPT_PAUSE_MS 100
 
 /* ---- buffers ---- */
 
@@ -80,6 +81,33 @@ void worker_source_release(struct worker *w, struct source *s)
 
 /* ---- events of the loop ---- */
 
+static void want_listeners(struct worker *w, int events)
+{
+    for (unsigned i = 0; i < w->n_listeners; i++)
+        if (w->listener[i].nf)
+            net_fd_want(w->listener[i].nf, events);
+}
+
+static void on_accept_again(struct timer_entry *e, uint64_t now_ms)
+{
+    (void)now_ms;
+    want_listeners((struct worker *)(void *)((char *)e - offsetof(struct worker, accept_timer)), NET_READ);
+}
+
+/* Out of descriptors or memory: the connection stays in the backlog, and asking again at once would only burn the CPU. */
+static void accept_pause(struct worker *w, int error)
+{
+    uint64_t now = net_now(&w->loop);
+    if (log_allowed(&w->log_accept, 1, now)) {
+        log_error(NULL, "accept-failed", "a connection cannot be accepted", LOG_S("reason", strerror(error)),
+                  LOG_NZ("dropped", w->log_accept.dropped),
+                  LOG_S("remedy", "raise fs.file-max / fs.nr_open, or lower limits.connections"));
+        w->log_accept.dropped = 0;
+    }
+    if (!net_timer_set(&w->loop, &w->accept_timer, now + ACCEPT_PAUSE_MS))
+        want_listeners(w, 0);
+}
+
 static void on_listener(void *arg, int events)
 {
     struct listener *l = arg;
@@ -87,9 +115,8 @@ static void on_listener(void *arg, int events)
     for (int i = 0; i < ACCEPTS_PER_WAKEUP; i++) {
         int fd = accept4(net_fd_num(l->nf), NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
-                log_error(NULL, "accept-failed", "a connection cannot be accepted", LOG_S("reason", strerror(errno)),
-                          LOG_S("remedy", "raise fs.file-max / fs.nr_open, or lower limits.connections"));
+            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+                accept_pause(l->w, errno);
             return;
         }
         conn_accept(l->w, fd);
@@ -275,6 +302,7 @@ int worker_start(struct worker *w, struct engine *e, unsigned index, const int *
     w->gen = generation_ref(e->gen);
     w->rng = (struct rng){ rng_system, NULL };
     w->stop_timer.fn = on_stop_deadline;
+    w->accept_timer.fn = on_accept_again;
     w->out_bufs.size = OUT_CAP;
     w->left_bufs.size = RX_KEEP;
     LIST_INIT(&w->conns);

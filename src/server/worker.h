@@ -95,12 +95,13 @@ struct worker {
     unsigned n_again;
     struct buf_pool out_bufs;    /* of OUT_CAP bytes */
     struct buf_pool left_bufs;   /* of RX_KEEP bytes */
-    struct log_limit log_tls, log_login, log_refused;
+    struct log_limit log_tls, log_login, log_refused, log_accept, log_web;
     struct worker_counts counts;
     bool draining;               /* new calls get 503 */
     bool stopping;
     bool cutting;                /* worker_conn_gone() is at work */
     struct timer_entry stop_timer;
+    struct timer_entry accept_timer; /* armed: out of descriptors, nothing is accepted until it is due */
     struct rng rng;
 };
 
