@@ -3,6 +3,7 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/landlock.h>
 #include <pwd.h>
 #include <seccomp.h>
@@ -54,13 +55,15 @@ static void become(int self, const struct process_user *user, const char *argv0,
         return;
     if (null > 2 && (unsigned)null >= 3 + n_fds)
         close(null);
+    /* What whoever started us left open is not for them; everything of ours has the mark already. Linux before 5.11 cannot. */
+    syscall(SYS_close_range, 3 + n_fds, ~0U, CLOSE_RANGE_CLOEXEC);
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
         return;
     capng_clear(CAPNG_SELECT_BOTH);
     if (capng_change_id((int)user->uid, (int)user->gid, CAPNG_DROP_SUPP_GRP | CAPNG_CLEAR_BOUNDING) < 0)
         return;
     /* Changing ids clears it. */
-    if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || getppid() != parent)
         return;
     if (setuid(0) == 0)
         return;
@@ -70,10 +73,10 @@ static void become(int self, const struct process_user *user, const char *argv0,
     char name[64];
     snprintf(name, sizeof name, "%s", argv0);
     char *const argv[] = { name, NULL };
-    char *env[4] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
-    const char *keep[] = { "ASAN_OPTIONS", "UBSAN_OPTIONS" };
-    static char kept[2][512];
-    for (int i = 0, n = 1; SANITIZED && i < 2; i++)
+    char *env[5] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" }, NULL };
+    const char *keep[] = { "JOURNAL_STREAM", "ASAN_OPTIONS", "UBSAN_OPTIONS" };
+    static char kept[3][512];
+    for (int i = 0, n = 1; i < (SANITIZED ? 3 : 1); i++)
         if (getenv(keep[i])) {
             snprintf(kept[i], sizeof kept[i], "%s=%s", keep[i], getenv(keep[i]));
             env[n++] = kept[i];
