@@ -16,6 +16,8 @@
 #include "server/monitor.h"
 #include "web/site.h"
 
+#define STOP_MS 1000
+
 static bool same_root(const char *a, const char *b)
 {
     return a && b ? strcmp(a, b) == 0 : a == b;
@@ -130,14 +132,29 @@ void site_set_finish(struct site_set *now, struct site_set *next, bool commit)
     memset(next, 0, sizeof *next);
 }
 
+/* Waits for a process that was told to end; one that does not within STOP_MS is killed. */
+static void reap(pid_t pid)
+{
+    const struct timespec tick = { 0, 10 * 1000000 };
+    for (int ms = 0; ms < STOP_MS; ms += 10) {
+        if (waitpid(pid, NULL, WNOHANG) != 0)
+            return;
+        nanosleep(&tick, NULL);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
 void site_set_stop(struct site_set *s)
 {
+    pid_t pid[CONFIG_WEB_MAX];
     for (unsigned i = 0; i < CONFIG_WEB_MAX; i++) {
-        pid_t pid = s->site[i].used ? s->site[i].pid : 0;
+        pid[i] = s->site[i].used ? s->site[i].pid : 0;
         close_one(&s->site[i]);
-        if (pid > 0)
-            waitpid(pid, NULL, 0);
     }
+    for (unsigned i = 0; i < CONFIG_WEB_MAX; i++)
+        if (pid[i] > 0)
+            reap(pid[i]);
 }
 
 void site_set_child(struct site_set *s, pid_t pid, int self, const struct process_user *user)
@@ -174,6 +191,7 @@ int site_main(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     if (process_sandbox(SANDBOX_SITE, root)) {
@@ -185,7 +203,7 @@ int site_main(void)
         return 1;
     }
     int sig;
-    /* Ctrl-C reaches the whole terminal's group: the monitor decides, by SIGTERM. */
+    /* Ctrl-C and a hang-up reach the whole terminal's group: the monitor decides, by SIGTERM. */
     while (sigwait(&set, &sig) == 0 && sig != SIGTERM)
         continue;
     site_stop(site);
