@@ -146,7 +146,7 @@ int engine_reload(struct engine *e, char *err, size_t cap)
     int rc = priv_ask(e->channel, PRIV_RELOAD, 0, &answer, NULL, 0);
     snprintf(err, cap, "%s", answer.text);
     if (!rc) {
-        char why[PRIV_TEXT_MAX];
+        char why[PRIV_TEXT_MAX] = "out of memory";
         rc = generation_load(e->channel, e->tickets, e->gen->number + 1, &g, why, sizeof why, &status);
         if (!rc && (g->cfg->vpn_on != e->gen->cfg->vpn_on)) {
             snprintf(why, sizeof why, "switching the vpn section on or off needs a restart");
@@ -264,7 +264,7 @@ static uint64_t monotonic_ms(void)
 
 static int prepare(struct engine *e)
 {
-    char err[PRIV_TEXT_MAX] = "";
+    char err[PRIV_TEXT_MAX] = "out of memory";
     int status;
     uint64_t key[2];
     if (digest_init())

@@ -199,10 +199,13 @@ static int post_reload(struct engine *e, json_t **answer)
 {
     char text[PRIV_TEXT_MAX];
     int rc = engine_reload(e, text, sizeof text);
+    pthread_mutex_lock(&e->reload_lock); /* SIGHUP may bring the next one */
+    int generation = (int)e->gen->number;
+    pthread_mutex_unlock(&e->reload_lock);
     if (rc)
         *answer = json_pack("{s:s}", "error", text);
     else
-        *answer = json_pack("{s:i s:s}", "generation", (int)e->gen->number, "restart_needed_for", text);
+        *answer = json_pack("{s:i s:s}", "generation", generation, "restart_needed_for", text);
     return rc ? 409 : 200;
 }
 

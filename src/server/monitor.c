@@ -48,7 +48,7 @@ struct monitor {
 
 static int read_file(const char *path, char **data, size_t *len, char *err, size_t err_cap)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe would hold us up */
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0) {
         snprintf(err, err_cap, "cannot read %s: %s", path, strerror(errno));

@@ -231,6 +231,8 @@ void setup_close_given(struct setup *s)
 
 void setup_undo(struct setup *s)
 {
+    if (!s->threads)
+        return; /* never opened */
     setup_close_given(s);
     if (s->control_path)
         unlink(s->control_path);
