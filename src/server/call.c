@@ -48,6 +48,8 @@ static const char *remedy_for(const struct call *k)
         { "negotiation-timeout", "the client stopped answering while the call was set up" },
         { "auth-timeout", "the client did not answer the challenge" },
         { "lcp-timeout", "the client does not speak PPP" },
+        { "framing", "a client or a device in between sends what is not SSTP" },
+        { "client-deaf", "the client stopped reading while it went on sending: see its own log" },
         { "protocol", "the client broke the protocol: see text, and its own log" },
         { "network-failed", "client and server could not agree on IPv4 or IPv6" },
     };
@@ -82,6 +84,12 @@ static void log_end(struct call *k)
     log_ev(level, &k->c->log, "refused", "the call did not come up", LOG_S("cause", k->end_cause), LOG_S("text", k->end_text),
                LOG_S("phase", ppp_link_phase(k->ppp)), LOG_S("remedy", remedy_for(k)), LOG_NZ("dropped", w->log_refused.dropped));
     w->log_refused.dropped = 0;
+}
+
+void call_break(struct call *k, const char *cause, const char *text)
+{
+    set_end(k, cause, text);
+    k->broken = true;
 }
 
 /* ---- what the machines want ---- */
@@ -176,12 +184,6 @@ static void end_older_call(struct call *k, uint32_t ip)
 static void give_address(struct call *k, const struct user *user)
 {
     struct worker *w = k->c->w;
-    if (k->ip4) { /* LCP was negotiated again, and so was the login: the address stays, and so must the user */
-        if (user != k->user)
-            call_hangup(k, "protocol", "another user logged in on the same call");
-        return;
-    }
-    k->user = user;
     int rc = pool_take(&w->engine->pool, user ? user->ip4 : 0, w->index, &k->ip4);
     if (!rc) {
         machine_error(k, ppp_link_set_ip4(k->ppp, k->ip4, net_now(&w->loop), &w->ev_ppp));

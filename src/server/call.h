@@ -31,7 +31,6 @@ struct call {
     bool logged;          /* the end is in the log */
     bool told;            /* a line of its own said already why it cannot come up */
     uint32_t ip4;         /* host order, 0: none yet */
-    const struct user *user; /* who got it; the generation's */
     uint8_t iid[8];
     struct sstp_server sstp;
     struct ppp_link *ppp;
@@ -62,6 +61,7 @@ void call_hangup(struct call *k, const char *cause, const char *reason);
 void call_free(struct call *k);
 
 /* control side, for data.c */
+void call_break(struct call *k, const char *cause, const char *text); /* the first cause is the one that is logged */
 void call_control_packet(struct call *k, struct rd whole);
 void call_ppp_frame(struct call *k, struct rd frame);
 void call_settle(struct call *k); /* after any work on it: output, deadlines, its end; k may be gone afterwards */

@@ -38,7 +38,7 @@ void call_queue(struct call *k, const void *packet, size_t len, bool control)
 {
     if (!out_room(k, len, control ? OUT_CAP : OUT_DATA_MAX)) {
         if (control)
-            k->broken = true; /* it makes us talk and does not listen */
+            call_break(k, "client-deaf", "it makes us talk and does not listen");
         else
             k->n.drop_queue++;
         return;
@@ -73,7 +73,7 @@ void call_flush(struct call *k)
         size_t done = 0;
         int rc = tls_stream_write(k->c->tls, k->out + k->out_off, record_len(k), &done);
         if (rc == ERR_AGAIN) {
-            net_fd_want(k->c->nf, NET_READ | NET_WRITE);
+            net_fd_want(k->c->nf, (k->closing ? 0 : NET_READ) | NET_WRITE); /* nobody reads any more when closing */
             return;
         }
         if (rc)
@@ -168,10 +168,7 @@ static size_t walk(struct call *k, size_t have)
     if (any)
         sstp_server_alive(&k->sstp, net_now(&w->loop));
     if (rc == ERR_PEER) {
-        log_notice(&k->c->log, "refused", "the client's SSTP stream lost its framing: connection closed",
-                   LOG_S("remedy", "a client or a device in between sends what is not SSTP"));
-        k->logged = true;
-        k->broken = true;
+        call_break(k, "framing", "the client's SSTP stream lost its framing");
     }
     size_t left = rd_left(&in);
     if (k->broken || k->closing)
@@ -344,6 +341,7 @@ void data_from_tun(struct worker *w)
                   LOG_S("remedy", "somebody deleted the interface; restart gatehouse"));
         net_fd_close(w->tun_fd);
         w->tun_fd = NULL;
+        w->tun.fd = -1; /* the number will be another's: what clients still send must not go there */
     }
 }
 
