@@ -6,13 +6,16 @@
 #include <linux/close_range.h>
 #include <linux/landlock.h>
 #include <pwd.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -141,17 +144,16 @@ static const int calls_common[] = {
     SCMP_SYS(accept4), SCMP_SYS(accept), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname),
     SCMP_SYS(getpeername), SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
     SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(eventfd2), SCMP_SYS(pipe2), SCMP_SYS(mmap), SCMP_SYS(munmap),
-    SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(clone),
-    SCMP_SYS(clone3), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(exit), SCMP_SYS(exit_group),
+    SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(exit), SCMP_SYS(exit_group),
     SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigtimedwait),
     SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep),
     SCMP_SYS(nanosleep), SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(getrandom), SCMP_SYS(getpid),
     SCMP_SYS(gettid), SCMP_SYS(tgkill), SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(fcntl),
-    SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(lseek), SCMP_SYS(ioctl), SCMP_SYS(prctl), SCMP_SYS(getrusage),
+    SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(lseek), SCMP_SYS(prctl), SCMP_SYS(getrusage),
     SCMP_SYS(sysinfo), SCMP_SYS(prlimit64), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid),
 };
 
-static const int calls_engine[] = { SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(timerfd_settime) };
+static const int calls_engine[] = { SCMP_SYS(connect), SCMP_SYS(timerfd_settime) };
 static const int calls_site[] = { SCMP_SYS(openat2), SCMP_SYS(sendfile), SCMP_SYS(epoll_create), SCMP_SYS(eventfd) };
 
 static int allow(scmp_filter_ctx ctx, const int *calls, size_t n)
@@ -164,6 +166,23 @@ static int allow(scmp_filter_ctx ctx, const int *calls, size_t n)
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
+/* Calls of which a part would be a way out: typing into the terminal that we were started from, name spaces of one's own, packet sockets. */
+static int allow_in_part(scmp_filter_ctx ctx, enum sandbox_role role)
+{
+    static const unsigned ioctls[] = { FIONBIO, FIONREAD, FIOCLEX, TCGETS };
+    static const int families[] = { AF_UNIX, AF_INET, AF_INET6 };
+    const uint64_t spaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+    int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, spaces, 0));
+    /* Its flags are in memory, where no filter sees them; without it the C library uses clone. */
+    if (rc >= 0)
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+    for (size_t i = 0; rc >= 0 && i < COUNT(ioctls); i++)
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, ioctls[i]));
+    for (size_t i = 0; rc >= 0 && role == SANDBOX_ENGINE && i < COUNT(families); i++)
+        rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)families[i]));
+    return rc < 0 ? ERR_SYSTEM : 0;
+}
+
 static int seccomp_close_in(enum sandbox_role role)
 {
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
@@ -172,6 +191,8 @@ static int seccomp_close_in(enum sandbox_role role)
     int rc = allow(ctx, calls_common, COUNT(calls_common));
     if (!rc)
         rc = role == SANDBOX_ENGINE ? allow(ctx, calls_engine, COUNT(calls_engine)) : allow(ctx, calls_site, COUNT(calls_site));
+    if (!rc)
+        rc = allow_in_part(ctx, role);
     /* Libraries that look for a file (localisation, CPU topology) are told that there is none. */
     const int absent[] = { SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(access), SCMP_SYS(stat),
                            SCMP_SYS(statx), SCMP_SYS(faccessat) };
