@@ -151,7 +151,7 @@ static void data_packet(struct call *k, struct rd frame)
 static size_t walk(struct call *k, size_t have)
 {
     struct worker *w = k->c->w;
-    struct rd in = rd_make(w->rx, have);
+    struct rd in = rd_make(w->rx, have); /* PKT_HEADROOM bytes in front of it are ours too */
     struct sstp_pkt pkt;
     bool any = false;
     int rc = 0;
@@ -254,12 +254,13 @@ static void send_packet(struct call *k, uint8_t *data, uint32_t len, uint16_t pr
     at[5] = 0x03;
     at[6] = (uint8_t)(protocol >> 8);
     at[7] = (uint8_t)protocol;
-    call_queue(k, at, len + SSTP_HDR_LEN + PPP_HDR_MAX, false);
+    size_t whole = len + SSTP_HDR_LEN + PPP_HDR_MAX;
+    /* A full record goes out before the packet that no longer fits it, so that the queue measures the client and not our batch. */
+    if (k->out && k->out_off == 0 && k->out_len + whole > TLS_RECORD_MAX)
+        call_flush(k);
+    call_queue(k, at, whole, false);
     k->n.tx_packets++;
     k->n.tx_bytes += len;
-    /* A full record goes out at once, so that the queue measures the client and not our batch. */
-    if (k->out && k->out_off == 0 && k->out_len >= TLS_RECORD_MAX)
-        call_flush(k);
 }
 
 static struct call *call_for(struct worker *w, const struct ip_view *v, int *owner)

@@ -189,7 +189,7 @@ static int post_disconnect(struct engine *e, const json_t *body, json_t **answer
     struct survey s = { .visit = visit_disconnect, .user = user, .id = (uint64_t)json_integer_value(id) };
     if (survey(e, &s))
         return 500;
-    log_notice(NULL, "disconnect", "calls ended by the administrator", LOG_S("for", user ? user : ""), LOG_N("id", s.id),
+    log_notice(NULL, "disconnect", "calls ended by the administrator", LOG_S("for", user ? user : ""), LOG_NZ("id", s.id),
                LOG_N("calls", s.hits));
     *answer = json_pack("{s:i}", "disconnected", (int)s.hits);
     return s.hits ? 200 : 404;

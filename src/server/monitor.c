@@ -323,7 +323,7 @@ static void raise_limits(const struct config *cfg)
     if (setrlimit(RLIMIT_NOFILE, &r) == 0 || getrlimit(RLIMIT_NOFILE, &had) < 0)
         return;
     if (had.rlim_max < want)
-        log_warn(NULL, "limit", "cannot raise the number of open files: fewer connections will be possible",
+        log_info(NULL, "limit", "cannot raise the number of open files: fewer connections will be possible",
                  LOG_N("wanted", want), LOG_N("allowed", had.rlim_max),
                  LOG_S("remedy", "raise fs.nr_open and the service's LimitNOFILE, or lower limits.connections"));
     had.rlim_cur = had.rlim_max < want ? had.rlim_max : want;

@@ -253,7 +253,7 @@ static void worker_fini(struct worker *w)
     net_fd_close(w->tun_fd);
     net_loop_fini(&w->loop);
     tun_queue_fini(&w->tun);
-    free(w->rx);
+    free(w->rx ? w->rx - PKT_HEADROOM : NULL);
     free(w->inbox.buf);
     free(w->inbox_swap);
     secret_wipe(w->ev_ppp.buf, EV_CAP);
@@ -276,7 +276,8 @@ static void *thread_main(void *arg)
 
 static int allocate(struct worker *w)
 {
-    w->rx = malloc(RX_KEEP + RX_CAP + 1);
+    uint8_t *rx = malloc(PKT_HEADROOM + RX_KEEP + RX_CAP);
+    w->rx = rx ? rx + PKT_HEADROOM : NULL;
     w->inbox.buf = malloc(HANDOVER_CAP);
     w->inbox_swap = malloc(HANDOVER_CAP);
     uint8_t *ev_sstp = malloc(EV_CAP), *ev_ppp = malloc(EV_CAP);

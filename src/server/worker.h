@@ -84,7 +84,7 @@ struct worker {
     struct pkt_batch up_batch;   /* being collected for the TUN */
     struct handover inbox;
     uint8_t *inbox_swap;
-    uint8_t *rx;                 /* RX_KEEP + RX_CAP */
+    uint8_t *rx;                 /* RX_KEEP + RX_CAP bytes, and PKT_HEADROOM in front of them */
     struct evq ev_sstp, ev_ppp;
     struct call **by_slot;       /* per pool slot: this worker's call that has the address */
     LIST_HEAD(, conn) conns;

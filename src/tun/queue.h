@@ -25,7 +25,10 @@ void tun_queue_fini(struct tun_queue *q);
  * packets all the same); ERR_SYSTEM when the device is gone. Each packet has PKT_HEADROOM bytes in front. */
 MUST_USE int tun_queue_read(struct tun_queue *q, struct pkt_batch *b);
 
-/* Writes all packets of b; what the kernel refuses is counted, not retried. */
+/*
+ * Writes all packets of b in order; what the kernel refuses is counted, not retried. Writes over up to PKT_HEADROOM bytes in front of each
+ * packet just before it goes out: what stands there may be the end of the packet before, which is gone by then.
+ */
 void tun_queue_write(struct tun_queue *q, const struct pkt_batch *b);
 
 #endif
