@@ -188,7 +188,7 @@ static void upstream_down(struct conn *c, int error)
     if (!log_allowed(limit, 5, net_now(&c->w->loop)))
         return;
     log_warn(&c->log, "upstream-down", "the web server cannot be reached: the client got a 502 page",
-             LOG_S("reason", error ? strerror(error) : "timed out"), LOG_NZ("dropped", limit->dropped),
+             LOG_S("upstream", c->upstream), LOG_S("reason", error ? strerror(error) : "timed out"), LOG_NZ("dropped", limit->dropped),
              LOG_S("remedy", "start the web server, or correct web.upstream"));
     limit->dropped = 0;
 }
@@ -226,6 +226,7 @@ static void to_web(struct conn *c, bool h2)
         return;
     }
     const struct config_addr *up = h2 ? &site->cfg->upstream_h2 : &site->upstream;
+    c->upstream = up->text ? up->text : "the built-in site";
     struct relay_params p = { .upstream = &up->u.sa, .upstream_len = up->len,
                               .proxy = site->cfg->upstream.len ? site->cfg->proxy_protocol : PROXY_OFF, .addr = c->addr,
                               .early = c->head_buf, .early_len = c->head_len, .h2 = h2,

@@ -36,6 +36,7 @@ struct conn {
     char *reply;                /* CONN_REPLY: malloc'ed */
     size_t reply_len, reply_off;
     struct relay *relay;
+    const char *upstream;       /* CONN_RELAY: its address, for the log; the generation's */
     struct call *call;
 };
 

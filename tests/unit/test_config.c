@@ -399,7 +399,7 @@ static void test_restart(void **state)
     struct config *a = parse(CERTS), *b = parse(VPN("mtu = 1300;")),
                   *c = parse(VPN("interface = \"vpn1\"; mtu = 1301;"));
     config_restart_needed(a, b, names, sizeof names);
-    assert_string_equal(names, "vpn.network, vpn.interface");
+    assert_string_equal(names, "vpn.network, vpn.interface, vpn.mtu, vpn.nat, vpn.forward, vpn.ipv6");
     config_restart_needed(b, c, names, sizeof names);
     assert_string_equal(names, "vpn.interface");
     config_restart_needed(a, b, small, sizeof small);
