@@ -186,6 +186,8 @@ static void give_address(struct call *k, const struct user *user)
     struct worker *w = k->c->w;
     int rc = pool_take(&w->engine->pool, user ? user->ip4 : 0, w->index, &k->ip4);
     if (!rc) {
+        /* From now on, not only when IPv4 is up: whoever needs the address must find who holds it. */
+        w->by_slot[pool_slot(&w->engine->pool, k->ip4)] = k;
         machine_error(k, ppp_link_set_ip4(k->ppp, k->ip4, net_now(&w->loop), &w->ev_ppp));
         return;
     }
@@ -241,11 +243,7 @@ static void ip6_down(struct call *k)
 
 static void ip4_set(struct call *k, bool up)
 {
-    struct worker *w = k->c->w;
-    uint32_t slot = pool_slot(&w->engine->pool, k->ip4);
-    if (slot != UINT32_MAX && k->ip4)
-        w->by_slot[slot] = up ? k : NULL;
-    k->ip4_up = up && slot != UINT32_MAX;
+    k->ip4_up = up && k->ip4;
     maybe_up(k);
 }
 
@@ -506,8 +504,10 @@ void call_free(struct call *k)
     ip4_set(k, false);
     ip6_down(k);
     log_end(k);
-    if (k->ip4)
+    if (k->ip4) {
+        w->by_slot[pool_slot(&w->engine->pool, k->ip4)] = NULL;
         pool_give(&w->engine->pool, k->ip4);
+    }
     if (k->dirty)
         TAILQ_REMOVE(&w->dirty, k, dirty_link);
     call_not_again(k);
