@@ -162,7 +162,7 @@ def test_reload_keeps_the_call(lab, gh):
         call.wait_up()
         old = gh.conf
         try:
-            fresh = lab.ca.issue("vpn2", ["vpn.example.com"])
+            fresh = lab.ca.issue("vpn2", ["vpn.example.com"], key="rsa:4096")
             certs = [old["certificates"][0], {**old["certificates"][1], "chain": fresh[0], "key": fresh[1]}]
             since = gh.mark()
             gh.write_conf({**old, "certificates": certs})
@@ -310,7 +310,8 @@ def test_resumed_tls_session(lab, gh):
 def test_two_key_types(lab):
     """RSA and ECDSA for one name: each client is bound to the one that it was shown, resumed or not."""
     ec = lab.ca.issue("www-ec", ["www.example.com"])
-    rsa = {"name": "rsa", "chain": lab.www[0], "key": lab.www[1], "for": ["default"]}
+    rsa = lab.ca.issue("www-rsa", ["www.example.com"], key="rsa:2048")
+    rsa = {"name": "rsa", "chain": rsa[0], "key": rsa[1], "for": ["default"]}
     shown = set()
     with lab.gatehouse(certificates=[rsa, {"name": "ec", "chain": ec[0], "key": ec[1], "for": ["default"]}]):
         for kind in ("ECDSA", "RSA"):

@@ -101,7 +101,7 @@ def test_no_configuration(lab):
 
 def test_certificate_rules(lab):
     cert = lab.conf()["certificates"]
-    other = lab.ca.issue("again", ["www.example.com"], key="rsa")
+    other = lab.ca.issue("again", ["www.example.com"], key="P-384")
     same = {"name": "again", "chain": other[0], "key": other[1], "for": ["www.example.com"]}
     refuses(lab, base(lab, certificates=[cert[0], same]), 2, r"www\.example\.com")
     third = {**cert[1], "name": "third", "for": ["www.example.com"]}
