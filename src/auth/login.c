@@ -93,7 +93,8 @@ static enum ppp_auth_code state_code(enum user_state state)
     switch (state) {
     case USER_OK: return PPP_AUTH_OK;
     case USER_DISABLED: return PPP_AUTH_DISABLED;
-    case USER_EXPIRED: return PPP_AUTH_EXPIRED;
+    /* Not 648: that is a password that may be changed, and Windows would ask the user for a new one. */
+    case USER_EXPIRED: return PPP_AUTH_DISABLED;
     case USER_UNKNOWN:
     case USER_WRONG_SECRET:
     case USER_NEEDS_PLAIN: break;

@@ -15,7 +15,7 @@
  * needs, or a code.
  *
  * The user is looked up by the name as sent, then without DOMAIN\ . Unknown name and wrong secret are both 691 and
- * take the same time; 647 (disabled) and 648 (expired) are told only to who knows the secret, so that a stranger
+ * take the same time; 647 (disabled, or past its date) is told only to who knows the secret, so that a stranger
  * cannot probe accounts.
  * MS-CHAPv2 hashes the name without DOMAIN\ ; a response over the whole name, as some clients make it, is accepted too.
  *

@@ -44,6 +44,13 @@ static const char *remedy_for(const struct call *k)
         { "no-auth-method", "the client allows none of vpn.auth: allow MS-CHAPv2 in the client" },
         { "auth-failed", "see the login-failed line" },
         { "no-address", "make vpn.network larger" },
+        { "address-invalid", "the user's ip= is not in the vpn.network in force: correct it, or restart after changing the network" },
+        { "lost", "the path or the client broke off: see the client's own log, and whether only this client is affected" },
+        { "client-aborted", "the client found fault with the call: see text, and its own log" },
+        { "client-silent", "the client vanished: asleep, switched off, or its path is down" },
+        { "client-hung-up", "the client ended the call itself: see its own log if that was not wanted" },
+        { "error", "see the call-error line" },
+        { "server-stopped", "dial again when the server is back" },
         { "address-taken", "the user's fixed address is still held by an earlier call, which is being ended: dial again" },
         { "negotiation-timeout", "the client stopped answering while the call was set up" },
         { "auth-timeout", "the client did not answer the challenge" },
@@ -72,18 +79,18 @@ static void log_end(struct call *k)
                    LOG_S("ip", ip4_text(k->ip4, ip)), LOG_N("seconds", (now - k->up_ms) / 1000),
                    LOG_N("rx_bytes", k->n.rx_bytes), LOG_N("tx_bytes", k->n.tx_bytes),
                    LOG_NZ("drop_source", k->n.drop_source), LOG_NZ("drop_queue", k->n.drop_queue),
-                   LOG_S("remedy", remedy_for(k)));
+                   LOG_S("remedy", k->hangup || k->ppp_down ? "" : remedy_for(k)));
         return;
     }
     struct worker *w = k->c->w;
     w->counts.refused++;
-    if (!log_allowed(&w->log_refused, 50, now))
+    if (!log_allowed(&w->log_calls, 50, now))
         return;
     /* One line an operator must read: a failed login or binding was told already. */
     enum log_level level = k->told ? LOG_LV_INFO : LOG_LV_NOTICE;
     log_ev(level, &k->c->log, "refused", "the call did not come up", LOG_S("cause", k->end_cause), LOG_S("text", k->end_text),
-               LOG_S("phase", ppp_link_phase(k->ppp)), LOG_S("remedy", remedy_for(k)), LOG_NZ("dropped", w->log_refused.dropped));
-    w->log_refused.dropped = 0;
+               LOG_S("phase", ppp_link_phase(k->ppp)), LOG_S("remedy", remedy_for(k)), LOG_NZ("dropped", w->log_calls.dropped));
+    w->log_calls.dropped = 0;
 }
 
 void call_break(struct call *k, const char *cause, const char *text)
@@ -195,6 +202,8 @@ static void give_address(struct call *k, const struct user *user)
     if (rc == ERR_AGAIN) {
         end_older_call(k, user->ip4);
         call_hangup(k, "address-taken", "your address is still in use by an earlier call: dial again");
+    } else if (rc == ERR_USAGE) {
+        call_hangup(k, "address-invalid", "the address set for you is not one of this server's");
     } else {
         call_hangup(k, "no-address", "no address left for another call");
     }
@@ -448,8 +457,8 @@ void call_io(struct call *k, int events)
 {
     if (events & NET_WRITE)
         call_flush(k);
-    if (!k->broken && (events & NET_READ))
-        call_receive(k);
+    if (!k->broken)
+        call_receive(k); /* TLS may have waited for the socket to become writable */
     call_settle(k);
 }
 

@@ -70,7 +70,8 @@ void call_settle(struct call *k); /* after any work on it: output, deadlines, it
 void call_receive(struct call *k);                       /* socket -> TUN */
 void call_early(struct call *k, struct rd early);         /* bytes that came with the HTTP request */
 void call_not_again(struct call *k);                     /* takes it off the list of those with input left over */
-void call_queue(struct call *k, const void *packet, size_t len, bool control); /* one SSTP packet, or the HTTP answer */
+/* One SSTP packet, or the HTTP answer; false when it did not fit: data is dropped, control ends the call. */
+bool call_queue(struct call *k, const void *packet, size_t len, bool control);
 void call_flush(struct call *k);
 void data_from_tun(struct worker *w);                    /* TUN -> calls */
 void data_from_inbox(struct worker *w, size_t len);       /* packets handed over, in w->inbox_swap */

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/ct.h"
 #include "server/call.h"
 
 #define LINGER_MS 2000
@@ -290,7 +291,7 @@ static void to_call(struct conn *c)
     c->state = CONN_CALL;
     net_timer_cancel(&c->w->loop, &c->timer);
     call_start(c, answer, n, early);
-    free(held);
+    secret_free(held, HTTP_HEAD_MAX + 1);
 }
 
 static void to_probe(struct conn *c)
@@ -324,6 +325,21 @@ static void act_on(struct conn *c, enum http_verdict verdict)
 
 /* ---- states ---- */
 
+/*
+ * A client that does not trust the certificate often says so by leaving right after the handshake. So do browsers that connected in
+ * advance: a few lines a second are enough.
+ */
+static void left_early(struct conn *c)
+{
+    struct log_limit *limit = &c->w->log_left;
+    if (!log_allowed(limit, 2, net_now(&c->w->loop)))
+        return;
+    log_notice(&c->log, "closed-early", "the client finished TLS and left without a whole request",
+               LOG_S("reason", tls_stream_error(c->tls)), LOG_S("sni", tls_stream_sni(c->tls)), LOG_NZ("dropped", limit->dropped),
+               LOG_S("remedy", "harmless from a browser; a VPN client may not trust the certificate: issuer, name, or revocation"));
+    limit->dropped = 0;
+}
+
 static void head_io(struct conn *c)
 {
     for (;;) {
@@ -334,8 +350,7 @@ static void head_io(struct conn *c)
             return;
         }
         if (rc) {
-            log_info(&c->log, "closed-early", "the client left before its first request was whole",
-                     LOG_S("reason", tls_stream_error(c->tls)));
+            left_early(c);
             conn_free(c);
             return;
         }
@@ -381,7 +396,7 @@ static void handshake_io(struct conn *c)
     if (log_allowed(&w->log_tls, 20, net_now(&w->loop))) {
         const char *why = tls_stream_error(c->tls);
         bool http = strstr(why, "http request") != NULL;
-        log_ev(rc == ERR_CLOSED ? LOG_LV_INFO : LOG_LV_NOTICE, &c->log, "tls-failed", "no TLS connection came about",
+        log_notice(&c->log, "tls-failed", "no TLS connection came about",
                LOG_S("reason", why), LOG_NZ("dropped", w->log_tls.dropped),
                LOG_S("remedy", http ? "the client spoke plain HTTP to the TLS port: use https://"
                                     : "see whether the client's TLS versions and ciphers are among tls.*, and whether it "

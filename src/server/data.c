@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/ct.h"
 #include "ip/inner.h"
 #include "server/call.h"
 
@@ -34,18 +35,20 @@ static void mark_dirty(struct call *k)
     TAILQ_INSERT_TAIL(&k->c->w->dirty, k, dirty_link);
 }
 
-void call_queue(struct call *k, const void *packet, size_t len, bool control)
+bool call_queue(struct call *k, const void *packet, size_t len, bool control)
 {
-    if (!out_room(k, len, control ? OUT_CAP : OUT_DATA_MAX)) {
+    size_t control_max = k->c->unauthenticated ? OUT_CTL_RESERVE : OUT_CAP;
+    if (!out_room(k, len, control ? control_max : OUT_DATA_MAX)) {
         if (control)
             call_break(k, "client-deaf", "it makes us talk and does not listen");
         else
             k->n.drop_queue++;
-        return;
+        return false;
     }
     memcpy(k->out + k->out_len, packet, len);
     k->out_len += len;
     mark_dirty(k);
+    return true;
 }
 
 /*
@@ -132,6 +135,8 @@ static void data_packet(struct call *k, struct rd frame)
     } else if (protocol >= 0x8000) {
         flush_up(k);
         call_ppp_frame(k, whole);
+        if (protocol == PPP_PAP)
+            secret_wipe(w->rx + (whole.p - w->rx), rd_left(&whole)); /* a password */
     } else if ((protocol == PPP_IP || protocol == PPP_IPV6) && ip_view(frame, &v) && source_is_theirs(k, &v, protocol)) {
         k->n.rx_packets++;
         k->n.rx_bytes += v.len;
@@ -167,9 +172,8 @@ static size_t walk(struct call *k, size_t have)
     flush_up(k);
     if (any)
         sstp_server_alive(&k->sstp, net_now(&w->loop));
-    if (rc == ERR_PEER) {
+    if (rc == ERR_PEER)
         call_break(k, "framing", "the client's SSTP stream lost its framing");
-    }
     size_t left = rd_left(&in);
     if (k->broken || k->closing)
         return 0;
@@ -180,6 +184,8 @@ static size_t walk(struct call *k, size_t have)
 static void keep_left(struct call *k, size_t left)
 {
     if (!left) {
+        if (k->left && !k->up)
+            secret_wipe(k->left, RX_KEEP); /* perhaps half a password */
         buf_put(&k->c->w->left_bufs, k->left);
         k->left = NULL;
     } else if (k->left || (k->left = buf_get(&k->c->w->left_bufs))) {
@@ -205,7 +211,9 @@ void call_receive(struct call *k)
             break;
         have = walk(k, have + n);
     }
-    if (rc && rc != ERR_AGAIN)
+    if (rc == ERR_AGAIN && (tls_stream_wants(k->c->tls) & NET_WRITE))
+        net_fd_want(k->c->nf, NET_READ | NET_WRITE); /* TLS has an answer of its own to send */
+    else if (rc && rc != ERR_AGAIN)
         k->broken = true;
     if (k->broken || k->closing)
         have = 0;
@@ -244,7 +252,7 @@ static void send_packet(struct call *k, uint8_t *data, uint32_t len, uint16_t pr
         k->n.drop_gate++;
         return;
     }
-    if (len > ppp_link_peer_mru(k->ppp)) {
+    if (len > ppp_link_peer_mru(k->ppp) || len > SSTP_PAYLOAD_MAX - PPP_HDR_MAX) {
         k->n.drop_mtu++;
         return;
     }
@@ -258,7 +266,8 @@ static void send_packet(struct call *k, uint8_t *data, uint32_t len, uint16_t pr
     /* A full record goes out before the packet that no longer fits it, so that the queue measures the client and not our batch. */
     if (k->out && k->out_off == 0 && k->out_len + whole > TLS_RECORD_MAX)
         call_flush(k);
-    call_queue(k, at, whole, false);
+    if (!call_queue(k, at, whole, false))
+        return;
     k->n.tx_packets++;
     k->n.tx_bytes += len;
 }
@@ -338,8 +347,9 @@ void data_from_tun(struct worker *w)
     }
     data_flush_dirty(w);
     if (rc == ERR_SYSTEM) {
-        log_error(NULL, "tun-gone", "the VPN's interface is gone: no call can move packets",
-                  LOG_S("remedy", "somebody deleted the interface; restart gatehouse"));
+        log_error(NULL, "tun-gone", "the VPN's interface is gone: no call can move packets, the server stops",
+                  LOG_S("remedy", "somebody deleted the interface; start gatehouse again"));
+        engine_fail(w->engine);
         net_fd_close(w->tun_fd);
         w->tun_fd = NULL;
         w->tun.fd = -1; /* the number will be another's: what clients still send must not go there */

@@ -119,7 +119,21 @@ static void run_stop(struct worker *w, struct worker_msg *m)
     worker_begin_stop(w);
 }
 
+void engine_fail(struct engine *e)
+{
+    atomic_store(&e->failed, true);
+    pthread_kill(e->control_thread, SIGTERM);
+}
+
 /* ---- reload ---- */
+
+/* What only a restart changes stays as it is: pool and interface do not follow a reload. */
+static void keep_fixed_parts(struct generation *g, const struct generation *old)
+{
+    g->ppp.server_ip4 = old->ppp.server_ip4;
+    g->ppp.mtu = old->ppp.mtu;
+    g->ppp.ipv6 = old->ppp.ipv6;
+}
 
 static int publish(struct engine *e, struct generation *g)
 {
@@ -152,6 +166,8 @@ int engine_reload(struct engine *e, char *err, size_t cap)
             snprintf(why, sizeof why, "switching the vpn section on or off needs a restart");
             rc = ERR_USAGE;
         }
+        if (!rc)
+            keep_fixed_parts(g, e->gen);
         if (!rc && (rc = publish(e, g)))
             snprintf(why, sizeof why, "out of memory");
         if (rc)
@@ -296,6 +312,7 @@ int engine_main(void)
     unsigned n;
     process_hide();
     block_signals(&set);
+    e.control_thread = pthread_self();
     pthread_mutex_init(&e.reload_lock, NULL);
     pthread_mutex_init(&e.iid_lock, NULL);
     e.started_ms = monotonic_ms();
@@ -320,5 +337,5 @@ int engine_main(void)
     pool_fini(&e.pool);
     free(e.worker);
     digest_fini();
-    return 0;
+    return atomic_load(&e.failed) ? 1 : 0;
 }

@@ -33,6 +33,8 @@ struct engine {
     _Atomic unsigned n_conns;     /* all workers */
     _Atomic unsigned n_calls;     /* SSTP calls, from the 200 to the end */
     _Atomic bool draining;
+    _Atomic bool failed;          /* engine_fail() */
+    pthread_t control_thread;
     pthread_mutex_t iid_lock;
     struct iid_entry *iids;
 };
@@ -43,6 +45,9 @@ int engine_main(void);
 /* New generation from the monitor, validated whole, then given to every worker. err: why not, or (on success) which options wait for a
  * restart. From the control thread or on SIGHUP. */
 MUST_USE int engine_reload(struct engine *e, char *err, size_t cap);
+
+/* Something that serving cannot go on without is gone: stops in order and exits with 1. From any thread; the caller logs why. */
+void engine_fail(struct engine *e);
 
 /* Has worker `owner` end the call that holds this address: another one wants it. */
 void engine_hangup_ip(struct engine *e, unsigned owner, uint32_t ip);

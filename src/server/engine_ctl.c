@@ -154,7 +154,7 @@ static int get_status(struct engine *e, json_t **answer)
         (json_int_t)(time(NULL) - e->started_s), "draining", (int)atomic_load(&e->draining), "generation",
         (int)e->gen->number, "last_reload_error", e->last_reload_error, "connections", (json_int_t)s.conns, "web",
         (json_int_t)s.relays, "workers", (int)e->n_workers, "calls", (json_int_t)atomic_load(&e->n_calls),
-        "addresses_free", (json_int_t)e->pool.free, "totals", "accepted", (json_int_t)n->accepted, "refused",
+        "addresses_free", (json_int_t)(cfg->vpn_on ? pool_free(&e->pool) : 0), "totals", "accepted", (json_int_t)n->accepted, "refused",
         (json_int_t)n->refused, "tls_failed", (json_int_t)n->tls_failed, "web", (json_int_t)n->web, "calls_up",
         (json_int_t)n->calls_up, "login_ok", (json_int_t)n->login_ok, "login_failed", (json_int_t)n->login_failed,
         "handed_over", (json_int_t)n->handed_over, "handover_dropped", (json_int_t)s.inbox_dropped, "unknown_destination",

@@ -141,8 +141,10 @@ static void end_reload(struct monitor *m, bool commit)
         return;
     site_set_finish(&m->sites, &m->next_sites, commit);
     config_free(commit ? m->cfg : m->next);
-    if (commit)
+    if (commit) {
         m->cfg = m->next;
+        log_setup(m->cfg->log.level, m->cfg->log.format, !getenv("JOURNAL_STREAM"));
+    }
     m->next = NULL;
 }
 
@@ -259,7 +261,7 @@ static void on_child(struct monitor *m)
                 m->exit_status = 1;
             }
         } else if (!m->stopping) {
-            site_set_child(&m->sites, pid, m->self, &m->user);
+            site_set_child(&m->sites, m->next ? &m->next_sites : NULL, pid, m->self, &m->user);
         }
     }
 }

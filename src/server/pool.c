@@ -110,3 +110,11 @@ void pool_give(struct pool *p, uint32_t ip)
     }
     pthread_mutex_unlock(&p->lock);
 }
+
+uint32_t pool_free(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    uint32_t n = p->free;
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}

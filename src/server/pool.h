@@ -41,6 +41,7 @@ void pool_reserve(struct pool *p, const struct users *users);
  */
 MUST_USE int pool_take(struct pool *p, uint32_t fixed, unsigned worker, uint32_t *ip);
 void pool_give(struct pool *p, uint32_t ip);
+uint32_t pool_free(struct pool *p); /* addresses left */
 
 /* Slot of an address, or UINT32_MAX. HOT PATH. */
 static inline uint32_t pool_slot(const struct pool *p, uint32_t ip)

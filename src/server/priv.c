@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/ct.h"
+
 #define BLOB_MAX (256u << 20)
 
 union fd_control {
@@ -111,7 +113,7 @@ int priv_take_blob(int fd, char **data, size_t *len)
         }
     }
     if (rc)
-        free(buf);
+        secret_free(buf, buf ? (size_t)st.st_size : 0);
     close(fd);
     return rc;
 }

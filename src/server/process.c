@@ -70,9 +70,6 @@ static void become(int self, const struct process_user *user, const char *argv0,
         return;
     if (setuid(0) == 0)
         return;
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     char name[64];
     snprintf(name, sizeof name, "%s", argv0);
     char *const argv[] = { name, NULL };

@@ -157,20 +157,28 @@ void site_set_stop(struct site_set *s)
             reap(pid[i]);
 }
 
-void site_set_child(struct site_set *s, pid_t pid, int self, const struct process_user *user)
+static struct site_process *find_pid(struct site_set *s, pid_t pid)
 {
-    for (unsigned i = 0; i < CONFIG_WEB_MAX; i++) {
-        struct site_process *p = &s->site[i];
-        if (!p->used || p->pid != pid)
-            continue;
-        long now = (long)time(NULL);
-        log_error(NULL, "site-died", "the built-in site's process ended and is started again", LOG_S("root", p->root));
-        p->pid = 0;
-        if (p->restarted_s == now)
-            sleep(1);
-        p->restarted_s = now;
-        spawn(p, self, user);
+    for (unsigned i = 0; s && i < CONFIG_WEB_MAX; i++)
+        if (s->site[i].used && s->site[i].pid == pid)
+            return &s->site[i];
+    return NULL;
+}
+
+void site_set_child(struct site_set *now, struct site_set *next, pid_t pid, int self, const struct process_user *user)
+{
+    struct site_process *in_now = find_pid(now, pid), *in_next = find_pid(next, pid), *p = in_now ? in_now : in_next;
+    if (!p)
         return;
+    long at = (long)time(NULL);
+    log_error(NULL, "site-died", "the built-in site's process ended and is started again", LOG_S("root", p->root));
+    if (p->restarted_s == at)
+        sleep(1);
+    p->restarted_s = at;
+    spawn(p, self, user);
+    if (in_now && in_next) {
+        in_next->pid = p->pid; /* a reload has taken it over: both know the new one */
+        in_next->restarted_s = at;
     }
 }
 

@@ -28,8 +28,8 @@ MUST_USE int site_set_start(struct site_set *s, const struct config *cfg, struct
 /* After a reload: *next replaces *now (commit), or what only next has is ended. */
 void site_set_finish(struct site_set *now, struct site_set *next, bool commit);
 void site_set_stop(struct site_set *s);
-/* A child ended: starts it again (at most once a second). */
-void site_set_child(struct site_set *s, pid_t pid, int self, const struct process_user *user);
+/* A child ended: starts it again (at most once a second). next: the set of a reload under way, or NULL. */
+void site_set_child(struct site_set *now, struct site_set *next, pid_t pid, int self, const struct process_user *user);
 MUST_USE int site_set_name(const struct site_set *s, unsigned web, char *out, size_t cap);
 
 /* The process itself: descriptors 3 (listening socket) and 4 (folder, if there is one). */

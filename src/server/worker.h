@@ -95,7 +95,7 @@ struct worker {
     unsigned n_again;
     struct buf_pool out_bufs;    /* of OUT_CAP bytes */
     struct buf_pool left_bufs;   /* of RX_KEEP bytes */
-    struct log_limit log_tls, log_login, log_refused, log_accept, log_web;
+    struct log_limit log_tls, log_login, log_refused, log_calls, log_left, log_accept, log_web;
     struct worker_counts counts;
     bool draining;               /* new calls get 503 */
     bool stopping;

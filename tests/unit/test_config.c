@@ -401,7 +401,7 @@ static void test_restart(void **state)
     config_restart_needed(a, b, names, sizeof names);
     assert_string_equal(names, "vpn.network, vpn.interface, vpn.mtu, vpn.nat, vpn.forward, vpn.ipv6");
     config_restart_needed(b, c, names, sizeof names);
-    assert_string_equal(names, "vpn.interface");
+    assert_string_equal(names, "vpn.interface, vpn.mtu");
     config_restart_needed(a, b, small, sizeof small);
     assert_string_equal(small, "vpn.netwo");
     config_free(a);
