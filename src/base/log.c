@@ -9,6 +9,7 @@
 static enum log_level log_max = LOG_LV_NOTICE;
 static enum log_format log_fmt = LOG_FMT_LOGFMT;
 static bool log_time;
+static bool log_person; /* stderr is a terminal: nobody there wants the priority */
 
 static const char *const level_name[] = { "error", "warn", "notice", "info", "debug" };
 static const char level_prio[] = { '3', '4', '5', '6', '7' };
@@ -18,6 +19,7 @@ void log_setup(enum log_level max, enum log_format format, bool timestamps)
     log_max = max;
     log_fmt = format;
     log_time = timestamps;
+    log_person = isatty(STDERR_FILENO) == 1;
 }
 
 bool log_wants(enum log_level level)
@@ -202,7 +204,8 @@ void log_write(enum log_level level, const struct log_ctx *ctx, const char *even
     size_t len = log_format_line(line, sizeof line - 1, log_fmt, level, ctx, event, msg, kv, n);
     line[len++] = '\n';
     /* Nobody to tell when stderr is gone. */
-    ssize_t done = write(STDERR_FILENO, line, len);
+    size_t skip = log_person ? 3 : 0;
+    ssize_t done = write(STDERR_FILENO, line + skip, len - skip);
     (void)done;
 }
 

@@ -1,5 +1,5 @@
 /*
- * The event log: one line an event, to stderr, as logfmt or JSON, with a syslog priority in front.
+ * The event log: one line an event, to stderr, as logfmt or JSON, with a syslog priority in front (not on a terminal).
  *
  *   <5>level=notice event=call-up conn=17 peer=198.51.100.7:50112 user="alice" ip=10.77.0.5 msg="call is up"
  *
