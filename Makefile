@@ -56,7 +56,7 @@ install: all
 	@tools/account
 
 clean:
-	@rm -rf $(BUILD) build-asan build-tsan build-fuzz build-clang demo
+	@rm -rf $(BUILD) build-asan build-tsan build-fuzz build-clang build-lint demo
 
 deps:
 	@tools/deps build test bench

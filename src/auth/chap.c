@@ -90,7 +90,7 @@ int chap_md5_check(uint8_t id, const void *secret, size_t secret_len, const void
 
 int chap_mschapv2_response_parse(struct rd value, struct chap_mschapv2_response *out)
 {
-    struct chap_mschapv2_response r;
+    struct chap_mschapv2_response r = { 0 };
     uint8_t flags;
     /* RFC 2759 4: Peer-Challenge, 8 reserved, NT-Response, Flags */
     if (!rd_copy(&value, r.peer_challenge, 16) || !rd_skip(&value, 8) || !rd_copy(&value, r.nt_response, 24) ||

@@ -52,12 +52,12 @@ static int parse(struct control *c, int argc, char **argv, bool takes_arg)
 static void socket_of_broken(const char *config, char *out, size_t cap)
 {
     static char text[65536];
-    FILE *f = fopen(config, "r");
-    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-    if (f)
-        fclose(f);
-    text[n] = 0;
     snprintf(out, cap, "%s", CLI_SOCKET_DEFAULT);
+    FILE *f = fopen(config, "r");
+    if (!f)
+        return;
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
     for (char *p = text; (p = strstr(p, "socket")); p += 6) {
         char *value = p + 6 + strspn(p + 6, " \t"), *end;
         if (*value != '=' && *value != ':')

@@ -58,7 +58,7 @@ int userfile_secret(const char *password, size_t len, bool plain, char **out, co
 {
     char *nt = NULL;
     int rc = nt_secret(password, len, &nt, why); /* for plain, too: the server makes the hash of it */
-    if (rc < 0 || !plain) {
+    if (rc || !plain) {
         *out = nt;
         return rc;
     }

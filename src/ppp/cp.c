@@ -81,7 +81,7 @@ const struct cp_cell cp_table[CP_EVENTS][CP_STATES] = {
 };
 /* clang-format on */
 
-/* The packet that an event is about; NULL data for administrative ones. */
+/* The packet that an event is about; an empty one for administrative events, whose actions need none. */
 struct cause {
     const struct ppp_hdr *pkt;
     enum cp_verdict verdict; /* of a Configure-Request */
@@ -255,7 +255,8 @@ static void step(struct cp *cp, enum cp_event ev, const struct cause *c, uint64_
 
 void cp_event(struct cp *cp, enum cp_event ev, uint64_t now_ms, struct evq *out)
 {
-    step(cp, ev, &(struct cause){ 0 }, now_ms, out);
+    static const struct ppp_hdr none;
+    step(cp, ev, &(struct cause){ &none, CP_ACK }, now_ms, out);
 }
 
 static void input_request(struct cp *cp, const struct ppp_hdr *pkt, uint64_t now_ms, struct evq *out)

@@ -191,7 +191,8 @@ static void end_older_call(struct call *k, uint32_t ip)
 static void give_address(struct call *k, const struct user *user)
 {
     struct worker *w = k->c->w;
-    int rc = pool_take(&w->engine->pool, user ? user->ip4 : 0, w->index, &k->ip4);
+    uint32_t fixed = user ? user->ip4 : 0;
+    int rc = pool_take(&w->engine->pool, fixed, w->index, &k->ip4);
     if (!rc) {
         /* From now on, not only when IPv4 is up: whoever needs the address must find who holds it. */
         w->by_slot[pool_slot(&w->engine->pool, k->ip4)] = k;
@@ -200,7 +201,7 @@ static void give_address(struct call *k, const struct user *user)
     }
     k->ip4 = 0;
     if (rc == ERR_AGAIN) {
-        end_older_call(k, user->ip4);
+        end_older_call(k, fixed);
         call_hangup(k, "address-taken", "your address is still in use by an earlier call: dial again");
     } else if (rc == ERR_USAGE) {
         call_hangup(k, "address-invalid", "the address set for you is not one of this server's");

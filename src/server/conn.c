@@ -39,7 +39,7 @@ static void addr_set(const struct sockaddr_storage *ss, uint8_t ip[16], uint16_t
 
 static bool addresses(int fd, struct proxy_addr *a, char *text, size_t cap)
 {
-    struct sockaddr_storage peer, own;
+    struct sockaddr_storage peer = { 0 }, own = { 0 };
     socklen_t peer_len = sizeof peer, own_len = sizeof own;
     if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0 || getsockname(fd, (struct sockaddr *)&own, &own_len) < 0)
         return false; /* gone already */

@@ -323,7 +323,8 @@ int engine_main(void)
     if (process_sandbox(SANDBOX_ENGINE, -1))
         return fail(&e, 1, "the sandbox cannot be set up: this kernel lacks seccomp");
     if (start_workers(&e))
-        return fail(&e, 1, "the workers cannot start: out of memory or threads");
+        return fail(&e, 1, /* NOLINT(clang-analyzer-unix.Malloc): the process ends */
+                    "the workers cannot start: out of memory or threads");
     if (take_fds(&e, PRIV_CONTROL, 0, control, &n) || n != 1 || ctl_server_start(control[0], engine_ctl, &e, &ctl))
         return fail(&e, 1, "the control socket cannot be served");
     struct priv_msg answer = { 0 };

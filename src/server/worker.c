@@ -284,6 +284,7 @@ static int allocate(struct worker *w)
     w->ev_sstp = evq_make(ev_sstp, EV_CAP);
     w->ev_ppp = evq_make(ev_ppp, EV_CAP);
     w->by_slot = calloc(w->engine->pool.slots + 1, sizeof(struct call *));
+    /* cppcheck-suppress memleak ; rx is kept, as w->rx */
     return w->rx && w->inbox.buf && w->inbox_swap && ev_sstp && ev_ppp && w->by_slot ? 0 : ERR_NOMEM;
 }
 

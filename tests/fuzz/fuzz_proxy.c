@@ -21,7 +21,8 @@ static void reencode(const struct proxy_addr *a, enum proxy_version v)
     proxy_encode(&w, v, a);
     check(wr_ok(&w));
     check(proxy_decode(rd_make(buf, wr_len(&w)), &b, &used) == 0 && used == wr_len(&w));
-    check(memcmp(a, &b, sizeof b) == 0);
+    check(a->family == b.family && a->src_port == b.src_port && a->dst_port == b.dst_port);
+    check(memcmp(a->src, b.src, sizeof b.src) == 0 && memcmp(a->dst, b.dst, sizeof b.dst) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

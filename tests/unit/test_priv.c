@@ -41,7 +41,7 @@ static int lowest_free(void)
 static void message_arrives_whole(void **state)
 {
     (void)state;
-    struct priv_msg m = { .type = PRIV_KEY, .index = 7, .status = ERR_USAGE, .text = "why" }, got;
+    struct priv_msg m = { .type = PRIV_KEY, .index = 7, .status = ERR_USAGE, .text = "why" }, got = { 0 };
     assert_int_equal(priv_send(pair[0], &m, NULL), 0);
     assert_int_equal(priv_recv(pair[1], &got, NULL, 0), 0);
     assert_memory_equal(&got, &m, sizeof m);

@@ -206,10 +206,9 @@ static void test_cuts(void **state)
         "al nt:" H " ip=10.0.0.1\n\"b \\\" c\" plain:\"d e\\\\\" groups=x,y expires=2030-01-01 disabled\n";
     size_t parsed = 0;
     for (size_t n = 0; n < sizeof good; n++) {
-        char *part = malloc(n + 1);
+        char *part = malloc(n ? n : 1);
         assert_non_null(part);
         memcpy(part, good, n);
-        part = realloc(part, n ? n : 1);
         struct users *u = NULL;
         struct users_error err;
         if (users_parse(part, n, &u, &err) == 0) {
