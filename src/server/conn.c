@@ -15,7 +15,7 @@
 #include "base/ct.h"
 #include "server/call.h"
 
-#define LINGER_MS 2000
+#define LINGER_MS  2000
 #define CONNECT_MS 10000
 
 /* ---- limits and accounting ---- */
@@ -41,7 +41,8 @@ static bool addresses(int fd, struct proxy_addr *a, char *text, size_t cap)
 {
     struct sockaddr_storage peer = { 0 }, own = { 0 };
     socklen_t peer_len = sizeof peer, own_len = sizeof own;
-    if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0 || getsockname(fd, (struct sockaddr *)&own, &own_len) < 0)
+    if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0 ||
+        getsockname(fd, (struct sockaddr *)&own, &own_len) < 0)
         return false; /* gone already */
     addr_set(&peer, a->src, &a->src_port, &a->family);
     addr_set(&own, a->dst, &a->dst_port, &a->family);
@@ -51,12 +52,14 @@ static bool addresses(int fd, struct proxy_addr *a, char *text, size_t cap)
     return true;
 }
 
-static void refuse(struct worker *w, const struct log_ctx *ctx, const char *why, const char *remedy)
+static void refuse(struct worker *w, const struct log_ctx *ctx, const char *what, const char *reason,
+                   const char *remedy)
 {
     w->counts.refused++;
     if (!log_allowed(&w->log_refused, 20, net_now(&w->loop)))
         return;
-    log_notice(ctx, "refused", why, LOG_S("remedy", remedy), LOG_NZ("dropped", w->log_refused.dropped));
+    log_notice(ctx, "refused", what, LOG_S("reason", reason), LOG_S("remedy", remedy),
+               LOG_NZ("dropped", w->log_refused.dropped));
     w->log_refused.dropped = 0;
 }
 
@@ -189,8 +192,8 @@ static void upstream_down(struct conn *c, int error)
     if (!log_allowed(limit, 5, net_now(&c->w->loop)))
         return;
     log_warn(&c->log, "upstream-down", "the web server cannot be reached: the client got a 502 page",
-             LOG_S("upstream", c->upstream), LOG_S("reason", error ? strerror(error) : "timed out"), LOG_NZ("dropped", limit->dropped),
-             LOG_S("remedy", "start the web server, or correct web.upstream"));
+             LOG_S("upstream", c->upstream), LOG_S("reason", error ? strerror(error) : "timed out"),
+             LOG_NZ("dropped", limit->dropped), LOG_S("remedy", "start the web server, or correct web.upstream"));
     limit->dropped = 0;
 }
 
@@ -228,11 +231,17 @@ static void to_web(struct conn *c, bool h2)
     }
     const struct config_addr *up = h2 ? &site->cfg->upstream_h2 : &site->upstream;
     c->upstream = up->text ? up->text : "the built-in site";
-    struct relay_params p = { .upstream = &up->u.sa, .upstream_len = up->len,
-                              .proxy = site->cfg->upstream.len ? site->cfg->proxy_protocol : PROXY_OFF, .addr = c->addr,
-                              .early = c->head_buf, .early_len = c->head_len, .h2 = h2,
-                              .idle_ms = (uint64_t)cfg->limits.idle_timeout_s * 1000, .connect_ms = CONNECT_MS,
-                              .done = relay_done, .arg = c };
+    struct relay_params p = { .upstream = &up->u.sa,
+                              .upstream_len = up->len,
+                              .proxy = site->cfg->upstream.len ? site->cfg->proxy_protocol : PROXY_OFF,
+                              .addr = c->addr,
+                              .early = c->head_buf,
+                              .early_len = c->head_len,
+                              .h2 = h2,
+                              .idle_ms = (uint64_t)cfg->limits.idle_timeout_s * 1000,
+                              .connect_ms = CONNECT_MS,
+                              .done = relay_done,
+                              .arg = c };
     source_is_web(c);
     net_timer_cancel(&c->w->loop, &c->timer);
     c->state = CONN_RELAY;
@@ -317,7 +326,8 @@ static void act_on(struct conn *c, enum http_verdict verdict)
     case HTTP_SSTP: to_call(c); return;
     case HTTP_PROBE: to_probe(c); return;
     case HTTP_BAD:
-        refuse(c->w, &c->log, "a request for the SSTP URI that cannot be served", c->head->why);
+        refuse(c->w, &c->log, "a request for the SSTP URI that cannot be served", c->head->why,
+               "no SSTP client sends this: a scanner, a faulty client, or a proxy that rewrites requests");
         reply(c, c->gen->cfg->vpn_on ? c->head->status : 400, "");
         return;
     }
@@ -326,17 +336,20 @@ static void act_on(struct conn *c, enum http_verdict verdict)
 /* ---- states ---- */
 
 /*
- * A client that does not trust the certificate often says so by leaving right after the handshake. So do browsers that connected in
- * advance: a few lines a second are enough.
+ * A client that does not trust the certificate often says so by leaving right after the handshake. So do browsers that
+ * connected in advance: a few lines a second are enough.
  */
 static void left_early(struct conn *c)
 {
     struct log_limit *limit = &c->w->log_left;
     if (!log_allowed(limit, 2, net_now(&c->w->loop)))
         return;
-    log_notice(&c->log, "closed-early", "the client finished TLS and left without a whole request",
-               LOG_S("reason", tls_stream_error(c->tls)), LOG_S("sni", tls_stream_sni(c->tls)), LOG_NZ("dropped", limit->dropped),
-               LOG_S("remedy", "harmless from a browser; a VPN client may not trust the certificate: issuer, name, or revocation"));
+    log_notice(
+        &c->log, "closed-early", "the client finished TLS and left without a whole request",
+        LOG_S("reason", tls_stream_error(c->tls)), LOG_S("sni", tls_stream_sni(c->tls)),
+        LOG_NZ("dropped", limit->dropped),
+        LOG_S("remedy",
+              "harmless from a browser; a VPN client may not trust the certificate: issuer, name, or revocation"));
     limit->dropped = 0;
 }
 
@@ -396,11 +409,12 @@ static void handshake_io(struct conn *c)
     if (log_allowed(&w->log_tls, 20, net_now(&w->loop))) {
         const char *why = tls_stream_error(c->tls);
         bool http = strstr(why, "http request") != NULL;
-        log_notice(&c->log, "tls-failed", "no TLS connection came about",
-               LOG_S("reason", why), LOG_NZ("dropped", w->log_tls.dropped),
-               LOG_S("remedy", http ? "the client spoke plain HTTP to the TLS port: use https://"
-                                    : "see whether the client's TLS versions and ciphers are among tls.*, and whether it "
-                                      "trusts the certificate"));
+        log_notice(
+            &c->log, "tls-failed", "no TLS connection came about", LOG_S("reason", why),
+            LOG_NZ("dropped", w->log_tls.dropped),
+            LOG_S("remedy", http ? "the client spoke plain HTTP to the TLS port: use https://"
+                                 : "see whether the client's TLS versions and ciphers are among tls.*, and whether it "
+                                   "trusts the certificate"));
         w->log_tls.dropped = 0;
     }
     conn_free(c);
