@@ -25,6 +25,7 @@ import peers as all_peers  # noqa: E402
 import rows  # noqa: E402
 
 ROWS = ("tcp", "udp", "latency", "setup", "memory")
+BARS = 7  # what Bench.bars() gives when everything was measured
 
 
 def arguments():
@@ -220,6 +221,10 @@ def main():
     if args.save or not (args.quick or args.only or args.peer):
         save(result)
     failed = [k for k in bench.skipped if k in ROWS or k.startswith("gatehouse")]
+    if not (args.only or args.peer) and len(result["bars"]) < BARS:
+        # A bar that could not be measured is not met.
+        print(f"{BARS - len(result['bars'])} of {BARS} bars could not be measured: {bench.skipped}")
+        failed.append("bars")
     sys.exit(1 if failed or not all(b["met"] for b in result["bars"]) else 0)
 
 

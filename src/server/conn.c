@@ -52,13 +52,14 @@ static bool addresses(int fd, struct proxy_addr *a, char *text, size_t cap)
     return true;
 }
 
-static void refuse(struct worker *w, const struct log_ctx *ctx, const char *what, const char *reason,
-                   const char *remedy)
+/* cause: a stable word (docs/events.md); text: more about this one, or NULL. */
+static void refuse(struct conn *c, const char *cause, const char *what, const char *text, const char *remedy)
 {
+    struct worker *w = c->w;
     w->counts.refused++;
     if (!log_allowed(&w->log_refused, 20, net_now(&w->loop)))
         return;
-    log_notice(ctx, "refused", what, LOG_S("reason", reason), LOG_S("remedy", remedy),
+    log_notice(&c->log, "refused", what, LOG_S("cause", cause), LOG_S("text", text), LOG_S("remedy", remedy),
                LOG_NZ("dropped", w->log_refused.dropped));
     w->log_refused.dropped = 0;
 }
@@ -69,12 +70,12 @@ static bool admit(struct conn *c)
     struct worker *w = c->w;
     const struct config *cfg = c->gen->cfg;
     if (c->source->unauthenticated >= (unsigned)cfg->limits.unauthenticated_per_source) {
-        refuse(w, &c->log, "too many unfinished connections from this address",
+        refuse(c, "source-limit", "too many unfinished connections from this address", NULL,
                "an attack, or many clients behind one NAT: limits.unauthenticated-per-source");
         return false;
     }
     if (atomic_load(&w->engine->n_conns) >= (unsigned)cfg->limits.connections) {
-        refuse(w, &c->log, "too many connections", "raise limits.connections");
+        refuse(c, "connection-limit", "too many connections", NULL, "raise limits.connections");
         return false;
     }
     return true;
@@ -217,12 +218,13 @@ static void to_web(struct conn *c, bool h2)
     const struct generation_web *site = generation_site(c->gen, tls_stream_sni(c->tls));
     const struct config *cfg = c->gen->cfg;
     if (c->source->web >= (unsigned)cfg->limits.web_per_source) {
-        refuse(c->w, &c->log, "too many web connections from this address", "raise limits.web-per-source");
+        refuse(c, "web-limit", "too many web connections from this address", NULL, "raise limits.web-per-source");
         conn_free(c);
         return;
     }
     if (!site) {
-        refuse(c->w, &c->log, "no web entry for this name", "add a web entry without a name, or one for this name");
+        refuse(c, "no-site", "no web entry for this name", tls_stream_sni(c->tls),
+               "add a web entry without a name, or one for this name");
         if (h2)
             conn_free(c);
         else
@@ -263,9 +265,9 @@ static void to_web(struct conn *c, bool h2)
     }
 }
 
-static void refuse_sstp(struct conn *c, int status, const char *why, const char *remedy)
+static void refuse_sstp(struct conn *c, int status, const char *cause, const char *why, const char *remedy)
 {
-    refuse(c->w, &c->log, why, remedy);
+    refuse(c, cause, why, NULL, remedy);
     reply(c, status, "");
 }
 
@@ -275,16 +277,17 @@ static void to_call(struct conn *c)
     const struct config *cfg = c->gen->cfg;
     snprintf(c->log.corr, sizeof c->log.corr, "%s", c->head->corr);
     if (!cfg->vpn_on) {
-        refuse_sstp(c, 400, "an SSTP call came, but the VPN is off", "add a vpn section to the configuration");
+        refuse_sstp(c, 400, "vpn-off", "an SSTP call came, but the VPN is off", "add a vpn section to the configuration");
         return;
     }
     if (c->w->draining) {
-        refuse_sstp(c, 503, "an SSTP call came while draining", "dial another server, or `gatehouse drain --off`");
+        refuse_sstp(c, 503, "draining", "an SSTP call came while draining",
+                    "dial another server, or `gatehouse drain --off`");
         return;
     }
     if (atomic_fetch_add(&e->n_calls, 1) >= (unsigned)cfg->vpn.max_calls) {
         atomic_fetch_sub(&e->n_calls, 1);
-        refuse_sstp(c, 503, "all calls are taken", "raise vpn.max-calls");
+        refuse_sstp(c, 503, "call-limit", "all calls are taken", "raise vpn.max-calls");
         return;
     }
     char answer[512];
@@ -326,7 +329,7 @@ static void act_on(struct conn *c, enum http_verdict verdict)
     case HTTP_SSTP: to_call(c); return;
     case HTTP_PROBE: to_probe(c); return;
     case HTTP_BAD:
-        refuse(c->w, &c->log, "a request for the SSTP URI that cannot be served", c->head->why,
+        refuse(c, "bad-request", "a request for the SSTP URI that cannot be served", c->head->why,
                "no SSTP client sends this: a scanner, a faulty client, or a proxy that rewrites requests");
         reply(c, c->gen->cfg->vpn_on ? c->head->status : 400, "");
         return;
