@@ -18,18 +18,18 @@
 #include "base/rd.h"
 #include "base/wr.h"
 
-#define CHAP_ALG_MD5 0x05      /* RFC 1994 3; the octet after C2 23 in LCP option 3 */
+#define CHAP_ALG_MD5      0x05 /* RFC 1994 3; the octet after C2 23 in LCP option 3 */
 #define CHAP_ALG_MSCHAPV2 0x81 /* RFC 2759 3 */
 
-#define CHAP_NAME_MAX 256
-#define CHAP_CHALLENGE_LEN 16 /* ours, and all of MS-CHAPv2 */
-#define CHAP_MD5_VALUE_LEN 16
+#define CHAP_NAME_MAX           256
+#define CHAP_CHALLENGE_LEN      16 /* ours, and all of MS-CHAPv2 */
+#define CHAP_MD5_VALUE_LEN      16
 #define CHAP_MSCHAPV2_VALUE_LEN 49
 
 enum chap_code { CHAP_CHALLENGE = 1, CHAP_RESPONSE = 2, CHAP_SUCCESS = 3, CHAP_FAILURE = 4 };
 
 struct chap_pkt {
-    uint8_t code;      /* enum chap_code */
+    uint8_t code; /* enum chap_code */
     uint8_t id;
     struct rd value;   /* Challenge, Response: never empty */
     struct rd name;    /* Challenge, Response: at most CHAP_NAME_MAX, may be empty */

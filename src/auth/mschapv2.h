@@ -8,11 +8,11 @@
 
 #include "base/err.h"
 
-#define MSCHAPV2_CHALLENGE_LEN 16
-#define MSCHAPV2_NT_RESPONSE_LEN 24
+#define MSCHAPV2_CHALLENGE_LEN     16
+#define MSCHAPV2_NT_RESPONSE_LEN   24
 #define MSCHAPV2_AUTH_RESPONSE_LEN 42 /* "S=" and 40 digits, without NUL */
 
-struct mschapv2_keys {      /* secret */
+struct mschapv2_keys {            /* secret */
     uint8_t client_to_server[16]; /* K_cs: RFC 3079 Magic2, the client's send key */
     uint8_t server_to_client[16]; /* K_sc: Magic3 */
 };

@@ -15,7 +15,7 @@
 enum pap_code { PAP_REQUEST = 1, PAP_ACK = 2, PAP_NAK = 3 };
 
 struct pap_pkt {
-    uint8_t code;       /* enum pap_code */
+    uint8_t code; /* enum pap_code */
     uint8_t id;
     struct rd name;     /* Request: Peer-ID, 0..255 octets */
     struct rd password; /* Request: secret, 0..255 octets */

@@ -22,19 +22,19 @@
 
 #include "base/err.h"
 
-#define USERS_NAME_MAX 256     /* bytes */
+#define USERS_NAME_MAX     256 /* bytes */
 #define USERS_PASSWORD_MAX 256 /* bytes of UTF-8 */
-#define USERS_MAX 1000000
+#define USERS_MAX          1000000
 
 struct user {
     char *name;
-    uint8_t nt_hash[16];       /* secret; always there */
-    char *password;            /* secret; UTF-8; NULL when only the hash is known */
-    uint32_t ip4;              /* host order; 0: from the pool */
+    uint8_t nt_hash[16]; /* secret; always there */
+    char *password;      /* secret; UTF-8; NULL when only the hash is known */
+    uint32_t ip4;        /* host order; 0: from the pool */
     bool disabled;
-    int64_t expires_s;         /* Unix seconds, first moment when it no longer works; INT64_MAX: never */
-    char *groups;              /* comma-separated, NULL: none */
-    unsigned line;             /* in the file */
+    int64_t expires_s; /* Unix seconds, first moment when it no longer works; INT64_MAX: never */
+    char *groups;      /* comma-separated, NULL: none */
+    unsigned line;     /* in the file */
 };
 
 struct users;

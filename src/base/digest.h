@@ -13,9 +13,9 @@
 
 #include "base/err.h"
 
-#define MD4_LEN 16
-#define MD5_LEN 16
-#define SHA1_LEN 20
+#define MD4_LEN    16
+#define MD5_LEN    16
+#define SHA1_LEN   20
 #define SHA256_LEN 32
 
 enum digest_alg { DIGEST_MD4, DIGEST_MD5, DIGEST_SHA1, DIGEST_SHA256 };

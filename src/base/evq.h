@@ -17,18 +17,18 @@
 #include "base/wr.h"
 
 struct evq {
-    uint8_t *buf;     /* owned by whoever made the queue */
-    size_t cap;       /* bytes */
-    size_t len;       /* bytes used */
-    size_t read;      /* bytes drained */
-    size_t open_at;   /* where the payload under construction has its length */
-    bool failed;      /* something did not fit */
+    uint8_t *buf;   /* owned by whoever made the queue */
+    size_t cap;     /* bytes */
+    size_t len;     /* bytes used */
+    size_t read;    /* bytes drained */
+    size_t open_at; /* where the payload under construction has its length */
+    bool failed;    /* something did not fit */
 };
 
 struct ev {
-    uint16_t type;        /* the machine's own enum */
-    uint16_t len;         /* bytes of payload */
-    const uint8_t *data;  /* payload, borrowed from the queue, aligned to 8 */
+    uint16_t type;       /* the machine's own enum */
+    uint16_t len;        /* bytes of payload */
+    const uint8_t *data; /* payload, borrowed from the queue, aligned to 8 */
 };
 
 static inline struct evq evq_make(void *buf, size_t cap)

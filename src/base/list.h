@@ -14,7 +14,7 @@ void hash_seed(const uint64_t key[2]);
 unsigned hash_keyed(const void *data, size_t n);
 
 /* After HASH_ADD with HASH_NONFATAL_OOM an element that could not be added has hh.tbl == NULL. */
-#define HASH_NONFATAL_OOM 1
+#define HASH_NONFATAL_OOM                    1
 #define HASH_FUNCTION(keyptr, keylen, hashv) ((hashv) = hash_keyed((keyptr), (keylen)))
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wshadow"

@@ -58,8 +58,10 @@ __attribute__((format(printf, 2, 3))) static void put_fmt(struct out *o, const c
 /* Bytes of one well-formed UTF-8 sequence at s, or 0. Overlong forms and surrogates are not well-formed. */
 static size_t utf8_len(const unsigned char *s, size_t n)
 {
-    size_t len = s[0] >= 0xc2 && s[0] <= 0xdf ? 2 : s[0] >= 0xe0 && s[0] <= 0xef ? 3 : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : 0;
-    if (!len || len > n)
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 0;
+    size_t len = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    if (len > n)
         return 0;
     for (size_t i = 1; i < len; i++)
         if ((s[i] & 0xc0) != 0x80)

@@ -34,17 +34,17 @@ static inline struct log_kv log_kv_text(const char *key, const char *text)
     return (struct log_kv){ key, text ? text : "", SIZE_MAX, 0 };
 }
 
-#define LOG_S(k, v) log_kv_text((k), (v))                                   /* text up to its NUL, or NULL */
-#define LOG_B(k, v, n) ((struct log_kv){ (k), (const char *)(v), (n), 0 })  /* n bytes of text    */
-#define LOG_N(k, v) ((struct log_kv){ (k), NULL, 0, (int64_t)(v) })         /* a number           */
-#define LOG_NZ(k, v) ((v) ? LOG_N(k, v) : LOG_S(k, ""))                     /* a number, left out when 0 */
+#define LOG_S(k, v)    log_kv_text((k), (v))                               /* text up to its NUL, or NULL */
+#define LOG_B(k, v, n) ((struct log_kv){ (k), (const char *)(v), (n), 0 }) /* n bytes of text    */
+#define LOG_N(k, v)    ((struct log_kv){ (k), NULL, 0, (int64_t)(v) })     /* a number           */
+#define LOG_NZ(k, v)   ((v) ? LOG_N(k, v) : LOG_S(k, ""))                  /* a number, left out when 0 */
 
 /* What every line of one connection carries; empty strings are left out. */
 struct log_ctx {
-    uint64_t conn;    /* connection id, 0: none */
-    char peer[64];    /* address:port */
-    char user[128];   /* as the peer gave it, cut */
-    char corr[48];    /* SSTPCORRELATIONID, for matching with the client's own log */
+    uint64_t conn;  /* connection id, 0: none */
+    char peer[64];  /* address:port */
+    char user[128]; /* as the peer gave it, cut */
+    char corr[48];  /* SSTPCORRELATIONID, for matching with the client's own log */
 };
 
 void log_setup(enum log_level max, enum log_format format, bool timestamps);
@@ -72,16 +72,16 @@ struct log_limit {
 bool log_allowed(struct log_limit *l, unsigned burst, uint64_t now_ms);
 
 #define LOG_KV_ARR(...) ((const struct log_kv[]){ { 0 }, ##__VA_ARGS__ } + 1)
-#define LOG_KV_N(...) (sizeof((const struct log_kv[]){ { 0 }, ##__VA_ARGS__ }) / sizeof(struct log_kv) - 1)
-#define log_ev(level, ctx, event, msg, ...)                                                            \
-    do {                                                                                               \
-        if (log_wants(level))                                                                          \
-            log_write(level, ctx, event, msg, LOG_KV_ARR(__VA_ARGS__), LOG_KV_N(__VA_ARGS__));         \
+#define LOG_KV_N(...)   (sizeof((const struct log_kv[]){ { 0 }, ##__VA_ARGS__ }) / sizeof(struct log_kv) - 1)
+#define log_ev(level, ctx, event, msg, ...)                                                                            \
+    do {                                                                                                               \
+        if (log_wants(level))                                                                                          \
+            log_write(level, ctx, event, msg, LOG_KV_ARR(__VA_ARGS__), LOG_KV_N(__VA_ARGS__));                         \
     } while (0)
-#define log_error(ctx, event, msg, ...) log_ev(LOG_LV_ERROR, ctx, event, msg, ##__VA_ARGS__)
-#define log_warn(ctx, event, msg, ...) log_ev(LOG_LV_WARN, ctx, event, msg, ##__VA_ARGS__)
+#define log_error(ctx, event, msg, ...)  log_ev(LOG_LV_ERROR, ctx, event, msg, ##__VA_ARGS__)
+#define log_warn(ctx, event, msg, ...)   log_ev(LOG_LV_WARN, ctx, event, msg, ##__VA_ARGS__)
 #define log_notice(ctx, event, msg, ...) log_ev(LOG_LV_NOTICE, ctx, event, msg, ##__VA_ARGS__)
-#define log_info(ctx, event, msg, ...) log_ev(LOG_LV_INFO, ctx, event, msg, ##__VA_ARGS__)
-#define log_debug(ctx, event, msg, ...) log_ev(LOG_LV_DEBUG, ctx, event, msg, ##__VA_ARGS__)
+#define log_info(ctx, event, msg, ...)   log_ev(LOG_LV_INFO, ctx, event, msg, ##__VA_ARGS__)
+#define log_debug(ctx, event, msg, ...)  log_ev(LOG_LV_DEBUG, ctx, event, msg, ##__VA_ARGS__)
 
 #endif

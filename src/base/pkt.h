@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define PKT_BATCH_MAX 64
-#define PKT_HEADROOM 32 /* bytes writable in front of data: vnet header 10..12, SSTP 4, PPP 4 */
+#define PKT_HEADROOM  32 /* bytes writable in front of data: vnet header 10..12, SSTP 4, PPP 4 */
 
 struct pkt {
     uint8_t *data; /* first byte of the IP packet */

@@ -1,4 +1,7 @@
-/* The program's commands. Each is one function with main's arguments after the command's name; it returns the exit status. */
+/*
+ * The program's commands. Each is one function with main's arguments after the command's name; it returns the exit
+ * status.
+ */
 #ifndef GH_CLI_CLI_H
 #define GH_CLI_CLI_H
 
@@ -12,17 +15,17 @@ enum { EXIT_GOOD = 0, EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_NO_DAEMON = 3 };
 
 struct cli_command {
     const char *name;
-    const char *args;    /* "[-c FILE] NAME" */
-    const char *summary; /* one line of `gatehouse --help` */
-    const char *help;    /* the rest of `gatehouse COMMAND --help`, fits a screen */
+    const char *args;                  /* "[-c FILE] NAME" */
+    const char *summary;               /* one line of `gatehouse --help` */
+    const char *help;                  /* the rest of `gatehouse COMMAND --help`, fits a screen */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-int cli_serve(int argc, char **argv);      /* src/cli/serve.c   */
-int cli_check(int argc, char **argv);      /* src/cli/check.c   */
-int cli_user(int argc, char **argv);       /* src/cli/user.c    */
-int cli_cert(int argc, char **argv);       /* src/cli/cert.c    */
-int cli_status(int argc, char **argv);     /* src/cli/control.c */
+int cli_serve(int argc, char **argv);  /* src/cli/serve.c   */
+int cli_check(int argc, char **argv);  /* src/cli/check.c   */
+int cli_user(int argc, char **argv);   /* src/cli/user.c    */
+int cli_cert(int argc, char **argv);   /* src/cli/cert.c    */
+int cli_status(int argc, char **argv); /* src/cli/control.c */
 int cli_sessions(int argc, char **argv);
 int cli_disconnect(int argc, char **argv);
 int cli_reload(int argc, char **argv);

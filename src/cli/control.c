@@ -21,9 +21,9 @@ static int parse(struct control *c, int argc, char **argv, bool takes_arg)
 {
     enum { OPT_JSON = 256, OPT_USER, OPT_OFF };
     static const struct option options[] = {
-        { "config", required_argument, NULL, 'c' },   { "socket", required_argument, NULL, 's' },
-        { "json", no_argument, NULL, OPT_JSON },      { "user", required_argument, NULL, OPT_USER },
-        { "off", no_argument, NULL, OPT_OFF },        { NULL, 0, NULL, 0 },
+        { "config", required_argument, NULL, 'c' }, { "socket", required_argument, NULL, 's' },
+        { "json", no_argument, NULL, OPT_JSON },    { "user", required_argument, NULL, OPT_USER },
+        { "off", no_argument, NULL, OPT_OFF },      { NULL, 0, NULL, 0 },
     };
     int o;
     *c = (struct control){ .config = CLI_CONFIG_DEFAULT };
@@ -46,8 +46,9 @@ static int parse(struct control *c, int argc, char **argv, bool takes_arg)
 }
 
 /*
- * The control socket of a configuration that cannot be loaded: while the file is broken the daemon runs on with the one before, and can be
- * asked. A look at the text is enough: socket = "PATH", relative to the file's folder; else the default.
+ * The control socket of a configuration that cannot be loaded: while the file is broken the daemon runs on with the one
+ * before, and can be asked. A look at the text is enough: socket = "PATH", relative to the file's folder; else the
+ * default.
  */
 static void socket_of_broken(const char *config, char *out, size_t cap)
 {
@@ -166,10 +167,11 @@ static void print_status(const struct control *c, const json_t *j)
     (void)c;
     char up[32];
     const json_t *t = json_object_get(j, "totals");
-    printf("gatehouse %s, up %s, configuration %s (generation %" PRId64 ")%s\n", str(j, "version"), span(num(j, "seconds"), up),
-           str(j, "config"), num(j, "generation"), json_is_true(json_object_get(j, "draining")) ? ", draining" : "");
-    printf("calls        %" PRId64 " now, %" PRId64 " came up since the start; %" PRId64 " addresses free\n", num(j, "calls"),
-           num(t, "calls_up"), num(j, "addresses_free"));
+    printf("gatehouse %s, up %s, configuration %s (generation %" PRId64 ")%s\n", str(j, "version"),
+           span(num(j, "seconds"), up), str(j, "config"), num(j, "generation"),
+           json_is_true(json_object_get(j, "draining")) ? ", draining" : "");
+    printf("calls        %" PRId64 " now, %" PRId64 " came up since the start; %" PRId64 " addresses free\n",
+           num(j, "calls"), num(t, "calls_up"), num(j, "addresses_free"));
     printf("web          %" PRId64 " connections now, %" PRId64 " since the start\n", num(j, "web"), num(t, "web"));
     printf("logins       %" PRId64 " good, %" PRId64 " refused\n", num(t, "login_ok"), num(t, "login_failed"));
     printf("connections  %" PRId64 " now, %" PRId64 " accepted; %" PRId64 " refused, %" PRId64 " failed in TLS\n",
@@ -209,9 +211,10 @@ static void print_sessions(const struct control *c, const json_t *j)
     printf("%-8s %-20s %-15s %-24s %8s %8s %8s  %s\n", "ID", "USER", "ADDRESS", "FROM", "TIME", "IN", "OUT", "STATE");
     json_array_foreach(list, i, s) {
         char t[32], in[32], out[32];
-        printf("%-8" PRId64 " %-20s %-15s %-24s %8s %8s %8s  %s\n", num(s, "id"), *str(s, "user") ? str(s, "user") : "-",
-               str(s, "ip"), str(s, "peer"), span(num(s, "seconds"), t), bytes(num(s, "rx_bytes"), in),
-               bytes(num(s, "tx_bytes"), out), json_is_true(json_object_get(s, "up")) ? "up" : str(s, "phase"));
+        printf("%-8" PRId64 " %-20s %-15s %-24s %8s %8s %8s  %s\n", num(s, "id"),
+               *str(s, "user") ? str(s, "user") : "-", str(s, "ip"), str(s, "peer"), span(num(s, "seconds"), t),
+               bytes(num(s, "rx_bytes"), in), bytes(num(s, "tx_bytes"), out),
+               json_is_true(json_object_get(s, "up")) ? "up" : str(s, "phase"));
     }
 }
 
@@ -262,7 +265,8 @@ int cli_reload(int argc, char **argv)
 
 static void print_drained(const struct control *c, const json_t *j)
 {
-    printf("%s; %" PRId64 " up now\n", c->off ? "new calls are accepted again" : "no new calls are accepted", num(j, "calls"));
+    printf("%s; %" PRId64 " up now\n", c->off ? "new calls are accepted again" : "no new calls are accepted",
+           num(j, "calls"));
 }
 
 int cli_drain(int argc, char **argv)

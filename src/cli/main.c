@@ -45,7 +45,7 @@ const struct cli_command cli_commands[] = {
       cli_reload },
     { "drain", "[--off] [-c FILE]", "accept no new calls, let the present ones end",
       "      --off          accept new calls again\n" CONFIG_HELP SOCKET_HELP JSON_HELP "\n"
-                                        "The web site keeps working. Load balancers that probe the SSTP URI get 503.\n",
+      "The web site keeps working. Load balancers that probe the SSTP URI get 503.\n",
       cli_drain },
     { "user", "add|passwd|remove NAME, or list", "local users",
       CONFIG_HELP "  -u, --users FILE   the users file itself, instead of the configuration's\n"

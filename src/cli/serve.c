@@ -26,7 +26,7 @@ int cli_serve(int argc, char **argv)
 {
     enum { OPT_DEMO = 256, OPT_PRINT, OPT_OPTIONS, OPT_JSON };
     static const struct option options[] = {
-        { "config", required_argument, NULL, 'c' },      { "demo", required_argument, NULL, OPT_DEMO },
+        { "config", required_argument, NULL, 'c' },       { "demo", required_argument, NULL, OPT_DEMO },
         { "print-config", no_argument, NULL, OPT_PRINT }, { "print-options", no_argument, NULL, OPT_OPTIONS },
         { "json", no_argument, NULL, OPT_JSON },          { NULL, 0, NULL, 0 },
     };

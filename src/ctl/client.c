@@ -65,8 +65,8 @@ int ctl_request(const char *socket_path, const char *method, const char *path, c
     if (fd < 0)
         return ERR_SYSTEM;
     int n = snprintf(head, sizeof head,
-                     "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", method, path,
-                     strlen(body));
+                     "%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", method,
+                     path, strlen(body));
     char *text = NULL;
     /* Without a body the server may have answered and closed by now: even sending nothing would be EPIPE. */
     if (n > 0 && (size_t)n < sizeof head && send(fd, head, (size_t)n, MSG_NOSIGNAL) == n &&

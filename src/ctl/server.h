@@ -1,5 +1,6 @@
 /*
- * The control API's server: HTTP/1.1 with JSON on a Unix socket (docs/control-api.md), by libmicrohttpd on a thread of its own.
+ * The control API's server: HTTP/1.1 with JSON on a Unix socket (docs/control-api.md), by libmicrohttpd on a thread of
+ * its own.
  */
 #ifndef GH_CTL_SERVER_H
 #define GH_CTL_SERVER_H
@@ -11,8 +12,8 @@
 #define CTL_BODY_MAX 4096
 
 /*
- * One request; runs on the control thread, one at a time. body: parsed JSON or NULL when there was none. Returns the HTTP status and sets
- * *answer (a reference that the caller drops).
+ * One request; runs on the control thread, one at a time. body: parsed JSON or NULL when there was none. Returns the
+ * HTTP status and sets *answer (a reference that the caller drops).
  */
 typedef int ctl_handler(void *arg, const char *method, const char *path, const json_t *body, json_t **answer);
 

@@ -8,10 +8,10 @@
 #include "base/rd.h"
 
 struct ip_view {
-    uint8_t version;    /* 4 or 6 */
+    uint8_t version;     /* 4 or 6 */
     uint32_t src4, dst4; /* host order, version 4 */
     uint8_t src6[16], dst6[16];
-    uint32_t len;       /* bytes of the packet by its own header, <= what was given: the rest is padding */
+    uint32_t len; /* bytes of the packet by its own header, <= what was given: the rest is padding */
 };
 
 /* False when the header is cut short or lies about the length: the packet is dropped. */

@@ -27,10 +27,10 @@ struct net_loop {
 };
 
 MUST_USE int net_loop_init(struct net_loop *l, void (*woken)(struct net_loop *), void *arg);
-void net_loop_run(struct net_loop *l);   /* until net_loop_stop() */
-void net_loop_stop(struct net_loop *l);  /* from the loop's own thread */
-void net_loop_wake(struct net_loop *l);  /* from any thread */
-void net_loop_fini(struct net_loop *l);  /* after net_loop_run() returned; closes what is left open of ours */
+void net_loop_run(struct net_loop *l);  /* until net_loop_stop() */
+void net_loop_stop(struct net_loop *l); /* from the loop's own thread */
+void net_loop_wake(struct net_loop *l); /* from any thread */
+void net_loop_fini(struct net_loop *l); /* after net_loop_run() returned; closes what is left open of ours */
 
 /* Monotonic milliseconds, cached by the loop for this round. */
 static inline uint64_t net_now(struct net_loop *l)
@@ -43,9 +43,13 @@ MUST_USE int net_timer_set(struct net_loop *l, struct timer_entry *e, uint64_t d
 void net_timer_cancel(struct net_loop *l, struct timer_entry *e);
 
 struct net_fd;
-typedef void net_fd_fn(void *arg, int events); /* events: NET_READ and/or NET_WRITE; errors and hang-ups count as NET_READ */
+/* events: NET_READ and/or NET_WRITE; errors and hang-ups count as NET_READ. */
+typedef void net_fd_fn(void *arg, int events);
 
-/* Watches fd, which it owns from now on, also when it fails (NULL: closed already). Watches for nothing until net_fd_want(). */
+/*
+ * Watches fd, which it owns from now on, also when it fails (NULL: closed already). Watches for nothing until
+ * net_fd_want().
+ */
 struct net_fd *net_fd_new(struct net_loop *l, int fd, net_fd_fn *fn, void *arg);
 void net_fd_want(struct net_fd *nf, int events); /* no system call when nothing changes */
 void net_fd_rebind(struct net_fd *nf, net_fd_fn *fn, void *arg);

@@ -32,7 +32,7 @@ struct ppp_cfg {
     uint32_t server_ip4;       /* host order, our end */
     uint32_t dns[2], nbns[2];  /* host order, 0: none */
     bool ipv6;                 /* IPV6CP answered; else Protocol-Reject */
-    uint8_t ip6_iid[8]; /* our interface identifier; zeros: a random one for each link */
+    uint8_t ip6_iid[8];        /* our interface identifier; zeros: a random one for each link */
     uint32_t lcp_echo_idle_ms; /* 0: no LCP echoes (SSTP has its own) */
     uint8_t lcp_echo_misses;   /* unanswered echoes until the link is down */
     uint8_t auth_tries;        /* MS-CHAPv2 attempts in all (R=1 in between), 1..10 */

@@ -11,9 +11,9 @@
 #include "auth/login.h"
 #include "base/ct.h"
 
-#define HANGUP_PPP_MS 1000   /* for the client's Terminate-Ack, before CALL_DISCONNECT */
+#define HANGUP_PPP_MS     1000 /* for the client's Terminate-Ack, before CALL_DISCONNECT */
 #define PEER_TERMINATE_MS 1000 /* the client ended PPP: its own CALL_DISCONNECT should follow */
-#define CLOSE_FLUSH_MS 1000
+#define CLOSE_FLUSH_MS    1000
 
 static const char *ip4_text(uint32_t ip, char out[INET_ADDRSTRLEN])
 {
@@ -36,22 +36,27 @@ static const char *remedy_for(const struct call *k)
     static const struct {
         const char *cause, *remedy;
     } table[] = {
-        { "binding-cert", "a device between client and server re-encrypts TLS, or a proxy in front serves another certificate" },
-        { "binding-mac", "client and server derived different keys: another password, or a client with a faulty binding" },
+        { "binding-cert",
+          "a device between client and server re-encrypts TLS, or a proxy in front serves another certificate" },
+        { "binding-mac",
+          "client and server derived different keys: another password, or a client with a faulty binding" },
         { "binding-missing", "the client sent no usable crypto binding: update it" },
         { "binding-hash", "the client chose a hash that was not offered: update it" },
         { "binding-nonce", "the client answered another connection's challenge: a replay, or a faulty client" },
         { "no-auth-method", "the client allows none of vpn.auth: allow MS-CHAPv2 in the client" },
         { "auth-failed", "see the login-failed line" },
         { "no-address", "make vpn.network larger" },
-        { "address-invalid", "the user's ip= is not in the vpn.network in force: correct it, or restart after changing the network" },
-        { "lost", "the path or the client broke off: see the client's own log, and whether only this client is affected" },
+        { "address-invalid",
+          "the user's ip= is not in the vpn.network in force: correct it, or restart after changing the network" },
+        { "lost",
+          "the path or the client broke off: see the client's own log, and whether only this client is affected" },
         { "client-aborted", "the client found fault with the call: see text, and its own log" },
         { "client-silent", "the client vanished: asleep, switched off, or its path is down" },
         { "client-hung-up", "the client ended the call itself: see its own log if that was not wanted" },
         { "error", "see the call-error line" },
         { "server-stopped", "dial again when the server is back" },
-        { "address-taken", "the user's fixed address is still held by an earlier call, which is being ended: dial again" },
+        { "address-taken",
+          "the user's fixed address is still held by an earlier call, which is being ended: dial again" },
         { "negotiation-timeout", "the client stopped answering while the call was set up" },
         { "auth-timeout", "the client did not answer the challenge" },
         { "lcp-timeout", "the client does not speak PPP" },
@@ -88,8 +93,9 @@ static void log_end(struct call *k)
         return;
     /* One line an operator must read: a failed login or binding was told already. */
     enum log_level level = k->told ? LOG_LV_INFO : LOG_LV_NOTICE;
-    log_ev(level, &k->c->log, "refused", "the call did not come up", LOG_S("cause", k->end_cause), LOG_S("text", k->end_text),
-               LOG_S("phase", ppp_link_phase(k->ppp)), LOG_S("remedy", remedy_for(k)), LOG_NZ("dropped", w->log_calls.dropped));
+    log_ev(level, &k->c->log, "refused", "the call did not come up", LOG_S("cause", k->end_cause),
+           LOG_S("text", k->end_text), LOG_S("phase", ppp_link_phase(k->ppp)), LOG_S("remedy", remedy_for(k)),
+           LOG_NZ("dropped", w->log_calls.dropped));
     w->log_calls.dropped = 0;
 }
 
@@ -130,7 +136,9 @@ static const char *login_why(enum user_state why, const char **remedy)
     case USER_DISABLED: *remedy = "remove `disabled` from the user's line"; return "disabled";
     case USER_EXPIRED: *remedy = "move the user's expires= date"; return "expired";
     case USER_WRONG_SECRET: *remedy = "gatehouse user passwd NAME, if the password is lost"; return "wrong-password";
-    case USER_NEEDS_PLAIN: *remedy = "CHAP-MD5 needs the full password: gatehouse user passwd --plain NAME"; return "no-plain-password";
+    case USER_NEEDS_PLAIN:
+        *remedy = "CHAP-MD5 needs the full password: gatehouse user passwd --plain NAME";
+        return "no-plain-password";
     }
     return "";
 }
@@ -301,8 +309,8 @@ static void on_ppp(struct call *k, const struct ev *ev)
 
 static void binding_failed(struct call *k, const struct sstp_ended *end)
 {
-    static const char *const cause[] = { "binding", "binding-missing", "binding-hash", "binding-nonce", "binding-cert",
-                                         "binding-mac" };
+    static const char *const cause[] = { "binding",       "binding-missing", "binding-hash",
+                                         "binding-nonce", "binding-cert",    "binding-mac" };
     uint8_t sha1[20], sha256[32];
     char served[65], sent[65];
     bool strong = end->hash_protocol == SSTP_HASH_SHA256;

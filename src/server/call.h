@@ -1,5 +1,6 @@
 /*
- * An SSTP call: the SSTP machine, the PPP link and the packets of one client. call.c is the control side, data.c the hot path.
+ * An SSTP call: the SSTP machine, the PPP link and the packets of one client. call.c is the control side, data.c the
+ * hot path.
  */
 #ifndef GH_SERVER_CALL_H
 #define GH_SERVER_CALL_H
@@ -11,50 +12,54 @@
 
 struct call_counts {
     uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
-    uint64_t drop_source;  /* from the client: not its address, or not an IP packet */
-    uint64_t drop_gate;    /* data before the call was up */
-    uint64_t drop_queue;   /* to the client: it reads too slowly */
-    uint64_t drop_mtu;     /* to the client: larger than its MRU */
+    uint64_t drop_source; /* from the client: not its address, or not an IP packet */
+    uint64_t drop_gate;   /* data before the call was up */
+    uint64_t drop_queue;  /* to the client: it reads too slowly */
+    uint64_t drop_mtu;    /* to the client: larger than its MRU */
 };
 
 struct call {
     struct conn *c;
     TAILQ_ENTRY(call) dirty_link, again_link;
     bool dirty, again;
-    bool up;              /* SSTP connected and IPv4 or IPv6 open: logged as up */
+    bool up; /* SSTP connected and IPv4 or IPv6 open: logged as up */
     bool sstp_up, ip4_up, ip6_up;
-    bool closing;         /* SSTP machine is done: flush, then close */
-    bool ended;           /* SSTP_EV_ENDING was seen */
-    bool broken;          /* TLS or TCP is gone, or a cap was hit: free at the next safe point */
-    bool hangup;          /* we are ending it */
+    bool closing; /* SSTP machine is done: flush, then close */
+    bool ended;   /* SSTP_EV_ENDING was seen */
+    bool broken;  /* TLS or TCP is gone, or a cap was hit: free at the next safe point */
+    bool hangup;  /* we are ending it */
     bool ppp_down;
-    bool logged;          /* the end is in the log */
-    bool told;            /* a line of its own said already why it cannot come up */
-    uint32_t ip4;         /* host order, 0: none yet */
+    bool logged;  /* the end is in the log */
+    bool told;    /* a line of its own said already why it cannot come up */
+    uint32_t ip4; /* host order, 0: none yet */
     uint8_t iid[8];
     struct sstp_server sstp;
     struct ppp_link *ppp;
-    uint64_t hangup_at;   /* when to go on from PPP to SSTP disconnect */
-    uint64_t close_at;    /* when to give up flushing */
+    uint64_t hangup_at; /* when to go on from PPP to SSTP disconnect */
+    uint64_t close_at;  /* when to give up flushing */
     uint64_t started_ms, up_ms;
-    uint8_t *out;         /* OUT_CAP bytes while output waits */
+    uint8_t *out; /* OUT_CAP bytes while output waits */
     size_t out_off, out_len;
-    size_t answer_len;    /* bytes of the HTTP answer still in it, which make a record of their own */
-    uint8_t *left;        /* unfinished packet between two wake-ups: RX_KEEP bytes while there is one */
+    size_t answer_len; /* bytes of the HTTP answer still in it, which make a record of their own */
+    uint8_t *left;     /* unfinished packet between two wake-ups: RX_KEEP bytes while there is one */
     size_t left_len;
     struct call_counts n;
     char end_cause[32];
     char end_text[96];
 };
 
-/* Sends nothing yet: the owner has queued the HTTP answer. early: bytes that came with the request. Owns c from now on. */
+/*
+ * Sends nothing yet: the owner has queued the HTTP answer. early: bytes that came with the request. Owns c from now on.
+ */
 void call_start(struct conn *c, const void *answer, size_t answer_len, struct rd early);
 
 /* The socket is ready. */
 void call_io(struct call *k, int events);
 
-/* Ends in order: LCP Terminate-Request with the reason, then CALL_DISCONNECT. From outside of the call's own events call_settle()
- * must follow. */
+/*
+ * Ends in order: LCP Terminate-Request with the reason, then CALL_DISCONNECT. From outside of the call's own events
+ * call_settle() must follow.
+ */
 void call_hangup(struct call *k, const char *cause, const char *reason);
 
 /* Frees everything of the call (not the connection). Logs the end if that was not done. */
@@ -67,14 +72,14 @@ void call_ppp_frame(struct call *k, struct rd frame);
 void call_settle(struct call *k); /* after any work on it: output, deadlines, its end; k may be gone afterwards */
 
 /* data.c */
-void call_receive(struct call *k);                       /* socket -> TUN */
-void call_early(struct call *k, struct rd early);         /* bytes that came with the HTTP request */
-void call_not_again(struct call *k);                     /* takes it off the list of those with input left over */
+void call_receive(struct call *k);                /* socket -> TUN */
+void call_early(struct call *k, struct rd early); /* bytes that came with the HTTP request */
+void call_not_again(struct call *k);              /* takes it off the list of those with input left over */
 /* One SSTP packet, or the HTTP answer; false when it did not fit: data is dropped, control ends the call. */
 bool call_queue(struct call *k, const void *packet, size_t len, bool control);
 void call_flush(struct call *k);
-void data_from_tun(struct worker *w);                    /* TUN -> calls */
-void data_from_inbox(struct worker *w, size_t len);       /* packets handed over, in w->inbox_swap */
+void data_from_tun(struct worker *w);               /* TUN -> calls */
+void data_from_inbox(struct worker *w, size_t len); /* packets handed over, in w->inbox_swap */
 void data_flush_dirty(struct worker *w);
 
 #endif

@@ -2,8 +2,8 @@
  * The configuration: what the file says, checked, as plain data.
  *
  * Every option is declared once, in the table of config_options.c: section, name, type, range, default, help. The table
- * drives the loader, `check`, `serve --print-config` and the manual page. A configuration is immutable once loaded and is
- * owned by whoever loaded it.
+ * drives the loader, `check`, `serve --print-config` and the manual page. A configuration is immutable once loaded and
+ * is owned by whoever loaded it.
  *
  * config_load() is the operator's way in (file, @include, references to other files resolved relative to the file's own
  * folder). config_print() writes a canonical text with every option spelled out and absolute paths;
@@ -24,13 +24,13 @@
 #include "base/log.h"
 #include "http/proxy.h"
 
-#define CONFIG_LISTEN_MAX 16
-#define CONFIG_CERTS_MAX 64
+#define CONFIG_LISTEN_MAX   16
+#define CONFIG_CERTS_MAX    64
 #define CONFIG_CERT_FOR_MAX 64
-#define CONFIG_WEB_MAX 64
+#define CONFIG_WEB_MAX      64
 #define CONFIG_NETWORKS_MAX 8
-#define CONFIG_THREADS_MAX 64
-#define CONFIG_POOL_MAX (1u << 20) /* addresses in all networks together */
+#define CONFIG_THREADS_MAX  64
+#define CONFIG_POOL_MAX     (1u << 20) /* addresses in all networks together */
 
 struct config_addr {
     union {
@@ -45,21 +45,21 @@ struct config_addr {
 };
 
 struct config_cert {
-    char *name;   /* for messages; default "certificate N" */
-    char *chain;  /* path of a PEM file: leaf first */
-    char *key;    /* path of a PEM file */
-    char *for_[CONFIG_CERT_FOR_MAX]; /* "default", "www.example.com", "*.example.com"; addresses come with the full rules */
+    char *name;                      /* for messages; default "certificate N" */
+    char *chain;                     /* path of a PEM file: leaf first */
+    char *key;                       /* path of a PEM file */
+    char *for_[CONFIG_CERT_FOR_MAX]; /* "default", "www.example.com", "*.example.com" */
     size_t n_for;
-    char *file;   /* configuration file in which it stands */
+    char *file; /* configuration file in which it stands */
     int line;
 };
 
 struct config_web {
-    char *name;                      /* SNI name it is for; NULL: everything without a site of its own */
-    struct config_addr upstream;     /* len 0: the built-in site */
-    struct config_addr upstream_h2;  /* len 0: ALPN h2 is not offered */
+    char *name;                     /* SNI name it is for; NULL: everything without a site of its own */
+    struct config_addr upstream;    /* len 0: the built-in site */
+    struct config_addr upstream_h2; /* len 0: ALPN h2 is not offered */
     enum proxy_version proxy_protocol;
-    char *root;                      /* folder of the built-in site; NULL: the welcome page. Not together with upstream */
+    char *root; /* folder of the built-in site; NULL: the welcome page. Not together with upstream */
     char *file;
     int line;
 };
@@ -88,56 +88,56 @@ struct config {
     } tls;
     struct config_web web[CONFIG_WEB_MAX]; /* exactly one has no name: the loader adds the welcome site when none has */
     size_t n_web;
-    bool vpn_on;            /* there is a vpn section */
+    bool vpn_on; /* there is a vpn section */
     struct {
         struct config_net4 network[CONFIG_NETWORKS_MAX];
         size_t n_network;
-        uint32_t dns[2], nbns[2];  /* host order, 0: none */
-        uint8_t auth[4];           /* enum ppp_auth_method, strongest first, 0 ends; default mschapv2 only */
-        char *users;               /* path */
+        uint32_t dns[2], nbns[2]; /* host order, 0: none */
+        uint8_t auth[4];          /* enum ppp_auth_method, strongest first, 0 ends; default mschapv2 only */
+        char *users;              /* path */
         int users_line;
-        char *interface;           /* "gh0" */
-        int mtu;                   /* 1280..4087, default 1400 */
-        enum config_nat nat;       /* default off; "auto": masquerade what leaves by another interface */
-        bool forward;              /* switch forwarding on while running; default false */
-        bool ipv6;                 /* IPV6CP answered, link-local only; default true */
-        int max_calls;             /* default 10000 */
+        char *interface;     /* "gh0" */
+        int mtu;             /* 1280..4087, default 1400 */
+        enum config_nat nat; /* default off; "auto": masquerade what leaves by another interface */
+        bool forward;        /* switch forwarding on while running; default false */
+        bool ipv6;           /* IPV6CP answered, link-local only; default true */
+        int max_calls;       /* default 10000 */
         enum config_probe_answer probe_answer;
-        int echo_interval_s;       /* silence until ECHO_REQUEST; default 25, 1..300 */
-        int echo_timeout_s;        /* silence after it until the call is dropped; default 60, 1..300 */
-        int lcp_echo_interval_s;   /* 0: off, the default */
-        int auth_tries;            /* default 3 */
+        int echo_interval_s;     /* silence until ECHO_REQUEST; default 25, 1..300 */
+        int echo_timeout_s;      /* silence after it until the call is dropped; default 60, 1..300 */
+        int lcp_echo_interval_s; /* 0: off, the default */
+        int auth_tries;          /* default 3 */
     } vpn;
     struct {
-        char *socket;              /* default "/run/gatehouse/control" */
+        char *socket; /* default "/run/gatehouse/control" */
     } control;
     struct {
-        int to;                    /* 0: standard error, all there is now */
-        enum log_level level;      /* default notice */
-        enum log_format format;    /* default logfmt */
+        int to;                 /* 0: standard error, all there is now */
+        enum log_level level;   /* default notice */
+        enum log_format format; /* default logfmt */
     } log;
     struct {
-        int threads;               /* 0: one per CPU */
-        char *user;                /* default "gatehouse" */
+        int threads; /* 0: one per CPU */
+        char *user;  /* default "gatehouse" */
     } worker;
     struct {
-        int handshake_timeout_s;   /* TLS handshake, default 10 */
-        int head_timeout_s;        /* first request, default 10 */
-        int idle_timeout_s;        /* a relayed web connection without a byte either way, default 300 */
-        int connections;           /* open at once, all workers together, default 20000 */
+        int handshake_timeout_s;        /* TLS handshake, default 10 */
+        int head_timeout_s;             /* first request, default 10 */
+        int idle_timeout_s;             /* a relayed web connection without a byte either way, default 300 */
+        int connections;                /* open at once, all workers together, default 20000 */
         int unauthenticated_per_source; /* connections of one source (IPv4 address, IPv6 /64) that are neither web nor a
                                            logged-in call, per worker; default 64 */
-        int web_per_source;        /* relayed web connections of one source, per worker; default 512 */
+        int web_per_source;             /* relayed web connections of one source, per worker; default 512 */
     } limits;
 };
 
 struct config_error {
-    char text[1024];     /* one line: "FILE:LINE: what was wrong: what was expected, what to do" */
-    char file[256];      /* the parts of it: as the operator wrote the path, included files in their own name */
+    char text[1024]; /* one line: "FILE:LINE: what was wrong: what was expected, what to do" */
+    char file[256];  /* the parts of it: as the operator wrote the path, included files in their own name */
     int line;
-    const char *code;    /* stable, "config-unknown-key"; static storage */
+    const char *code; /* stable, "config-unknown-key"; static storage */
     char what[320];
-    char remedy[320];    /* what was expected and what to do */
+    char remedy[320]; /* what was expected and what to do */
 };
 
 /* Reads and checks the file. ERR_USAGE with *err filled when anything is wrong; nothing is half-loaded. */
@@ -165,8 +165,8 @@ void config_free(struct config *c);
 uint32_t config_server_ip4(const struct config *c);
 
 /*
- * For each option in the table, in order: section, name, type and range in words, default, help. The manual page is made
- * from it (`gatehouse serve --print-options`).
+ * For each option in the table, in order: section, name, type and range in words, default, help. The manual page is
+ * made from it (`gatehouse serve --print-options`).
  */
 void config_print_options(FILE *out);
 
@@ -183,7 +183,9 @@ MUST_USE bool config_name_valid(const char *text);
 size_t config_word_distance(const char *a, const char *b);
 #define CONFIG_WORD_NEAR 3 /* suggest only words less than this far away */
 
-/* Parses "1.2.3.4:443", "[::1]:443", "unix:/path" (unix only if allowed). No names are resolved. ERR_USAGE, ERR_NOMEM. */
+/*
+ * Parses "1.2.3.4:443", "[::1]:443", "unix:/path" (unix only if allowed). No names are resolved. ERR_USAGE, ERR_NOMEM.
+ */
 MUST_USE int config_addr_parse(const char *text, bool allow_unix, struct config_addr *out);
 
 #endif

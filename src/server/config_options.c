@@ -5,10 +5,10 @@
 
 #include "auth/request.h"
 
-#define AT(field) .at = offsetof(struct config, field)
+#define AT(field)    .at = offsetof(struct config, field)
 #define COUNT(field) .count_at = offsetof(struct config, field)
-#define CERT(field) .at = offsetof(struct config_cert, field)
-#define WEB(field) .at = offsetof(struct config_web, field)
+#define CERT(field)  .at = offsetof(struct config_cert, field)
+#define WEB(field)   .at = offsetof(struct config_web, field)
 
 /* Mozilla's "intermediate", without finite-field Diffie-Hellman: no client that speaks SSTP needs it. */
 #define CIPHERS_DEFAULT                                                                                                \
@@ -16,6 +16,7 @@
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 #define CIPHERSUITES_DEFAULT "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
+/* clang-format off */
 const struct config_section config_sections[] = {
     { .name = "listen", .help = "where connections are accepted" },
     { .name = "certificates", .help = "which certificate is served for which name", .list = true,
@@ -34,6 +35,7 @@ const struct config_section config_sections[] = {
     { .name = "limits", .help = "deadlines and caps" },
     { .name = NULL },
 };
+/* clang-format on */
 
 static const struct config_word tls_words[] = { { "1.2", 0x0303 }, { "1.3", 0x0304 }, { 0 } };
 static const struct config_word proxy_words[] = { { "off", PROXY_OFF }, { "v1", PROXY_V1 }, { "v2", PROXY_V2 }, { 0 } };
@@ -61,7 +63,8 @@ const struct config_option config_options[] = {
     { "certificates", "key", OPT_PATH, 0, 0, NULL, OPT_REQUIRED | OPT_FILE, NULL, CERT(key), 0,
       "PEM file: the private key" },
     { "certificates", "for", OPT_NAMES, 1, CONFIG_CERT_FOR_MAX, "default", 0, NULL, CERT(for_),
-      offsetof(struct config_cert, n_for), "server names (SNI) it is served for: a name, \"*.\" and a name, or \"default\"" },
+      offsetof(struct config_cert, n_for),
+      "server names (SNI) it is served for: a name, \"*.\" and a name, or \"default\"" },
 
     { "tls", "min-version", OPT_WORD, 0, 0, "1.2", 0, tls_words, AT(tls.min_version), 0, "oldest TLS version spoken" },
     { "tls", "ciphers", OPT_STRING, 1, 2000, CIPHERS_DEFAULT, 0, NULL, AT(tls.ciphers), 0,
@@ -90,12 +93,14 @@ const struct config_option config_options[] = {
       "users file, see gatehouse user" },
     { "vpn", "interface", OPT_IFNAME, 1, 15, "gh0", OPT_RESTART, NULL, AT(vpn.interface), 0,
       "name of the tunnel interface" },
-    { "vpn", "mtu", OPT_INT, 1280, 4087, "1400", OPT_RESTART, NULL, AT(vpn.mtu), 0, "largest packet in the tunnel, bytes" },
+    { "vpn", "mtu", OPT_INT, 1280, 4087, "1400", OPT_RESTART, NULL, AT(vpn.mtu), 0,
+      "largest packet in the tunnel, bytes" },
     { "vpn", "nat", OPT_WORD, 0, 0, "off", OPT_RESTART, nat_words, AT(vpn.nat), 0,
       "auto: packets of clients leave with the server's address" },
     { "vpn", "forward", OPT_BOOL, 0, 0, "false", OPT_RESTART, NULL, AT(vpn.forward), 0,
       "switch the system's forwarding on while running" },
-    { "vpn", "ipv6", OPT_BOOL, 0, 0, "true", OPT_RESTART, NULL, AT(vpn.ipv6), 0, "IPv6 in the tunnel, link-local addresses only" },
+    { "vpn", "ipv6", OPT_BOOL, 0, 0, "true", OPT_RESTART, NULL, AT(vpn.ipv6), 0,
+      "IPv6 in the tunnel, link-local addresses only" },
     { "vpn", "max-calls", OPT_INT, 1, 1000000, "10000", 0, NULL, AT(vpn.max_calls), 0, "calls at once" },
     { "vpn", "probe-answer", OPT_WORD, 0, 0, "401", 0, probe_words, AT(vpn.probe_answer), 0,
       "answer to other methods on the SSTP URI, as load balancers send them; web: what the web site says" },
@@ -105,10 +110,11 @@ const struct config_option config_options[] = {
       "seconds of silence after that until the call is dropped" },
     { "vpn", "lcp-echo-interval", OPT_INT, 0, 3600, "0", 0, NULL, AT(vpn.lcp_echo_interval_s), 0,
       "seconds between LCP echoes; 0: none, SSTP has its own" },
-    { "vpn", "auth-tries", OPT_INT, 1, 10, "3", 0, NULL, AT(vpn.auth_tries), 0, "passwords a caller may try in one call" },
+    { "vpn", "auth-tries", OPT_INT, 1, 10, "3", 0, NULL, AT(vpn.auth_tries), 0,
+      "passwords a caller may try in one call" },
 
-    { "control", "socket", OPT_PATH, 0, 0, "/run/gatehouse/control", OPT_RESTART | OPT_UNIX, NULL, AT(control.socket), 0,
-      "Unix socket of status, sessions, reload and the like" },
+    { "control", "socket", OPT_PATH, 0, 0, "/run/gatehouse/control", OPT_RESTART | OPT_UNIX, NULL, AT(control.socket),
+      0, "Unix socket of status, sessions, reload and the like" },
 
     { "log", "to", OPT_WORD, 0, 0, "stderr", 0, to_words, AT(log.to), 0, "where events are written" },
     { "log", "format", OPT_WORD, 0, 0, "logfmt", 0, format_words, AT(log.format), 0, "how events are written" },
@@ -127,8 +133,8 @@ const struct config_option config_options[] = {
       "seconds a relayed web connection may be silent" },
     { "limits", "connections", OPT_INT, 16, 1000000, "20000", 0, NULL, AT(limits.connections), 0,
       "connections open at once" },
-    { "limits", "unauthenticated-per-source", OPT_INT, 1, 1000000, "64", 0, NULL, AT(limits.unauthenticated_per_source), 0,
-      "connections of one source that are neither web nor logged in, for each worker" },
+    { "limits", "unauthenticated-per-source", OPT_INT, 1, 1000000, "64", 0, NULL, AT(limits.unauthenticated_per_source),
+      0, "connections of one source that are neither web nor logged in, for each worker" },
     { "limits", "web-per-source", OPT_INT, 1, 1000000, "512", 0, NULL, AT(limits.web_per_source), 0,
       "relayed web connections of one source, for each worker" },
     { .name = NULL },
@@ -169,8 +175,8 @@ void config_print_options(FILE *out)
 {
     for (const struct config_option *o = config_options; o->name; o++) {
         char range[256];
+        const char *def = o->flags & OPT_REQUIRED ? "(required)" : "(none)";
         config_option_range(o, range, sizeof range);
-        fprintf(out, "%s.%s\t%s\t%s\t%s\n", o->section, o->name, range,
-                o->def ? o->def : o->flags & OPT_REQUIRED ? "(required)" : "(none)", o->help);
+        fprintf(out, "%s.%s\t%s\t%s\t%s\n", o->section, o->name, range, o->def ? o->def : def, o->help);
     }
 }

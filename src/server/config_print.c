@@ -117,8 +117,7 @@ static void print_value(FILE *out, const json_t *v)
     case JSON_STRING: print_text(out, json_string_value(v)); break;
     case JSON_ARRAY:
         fputs("[ ", out);
-        json_array_foreach(v, i, e)
-        {
+        json_array_foreach(v, i, e) {
             fputs(i ? ", " : "", out);
             print_value(out, e);
         }
@@ -134,8 +133,7 @@ static void print_group(FILE *out, const char *indent, json_t *group)
 {
     const char *key;
     json_t *v;
-    json_object_foreach(group, key, v)
-    {
+    json_object_foreach(group, key, v) {
         fprintf(out, json_is_null(v) ? "%s# %s is not set" : "%s%s = ", indent, key);
         print_value(out, v);
         fputs(json_is_null(v) ? "\n" : ";\n", out);
@@ -147,16 +145,14 @@ static void print_tree(FILE *out, json_t *tree)
     const char *key;
     json_t *part, *item;
     size_t i;
-    json_object_foreach(tree, key, part)
-    {
+    json_object_foreach(tree, key, part) {
         if (json_is_object(part)) {
             fprintf(out, "%s: {\n", key);
             print_group(out, "  ", part);
             fputs("};\n", out);
         } else if (json_is_array(part)) {
             fprintf(out, "%s: (", key);
-            json_array_foreach(part, i, item)
-            {
+            json_array_foreach(part, i, item) {
                 fputs(i ? ",\n  {\n" : "\n  {\n", out);
                 print_group(out, "    ", item);
                 fputs("  }", out);

@@ -277,7 +277,8 @@ static void to_call(struct conn *c)
     const struct config *cfg = c->gen->cfg;
     snprintf(c->log.corr, sizeof c->log.corr, "%s", c->head->corr);
     if (!cfg->vpn_on) {
-        refuse_sstp(c, 400, "vpn-off", "an SSTP call came, but the VPN is off", "add a vpn section to the configuration");
+        refuse_sstp(c, 400, "vpn-off", "an SSTP call came, but the VPN is off",
+                    "add a vpn section to the configuration");
         return;
     }
     if (c->w->draining) {

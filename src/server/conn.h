@@ -1,4 +1,7 @@
-/* A connection from accept until it is known what it is: TLS handshake, first request, verdict. Then a call or a relay has it. */
+/*
+ * A connection from accept until it is known what it is: TLS handshake, first request, verdict. Then a call or a relay
+ * has it.
+ */
 #ifndef GH_SERVER_CONN_H
 #define GH_SERVER_CONN_H
 
@@ -22,21 +25,21 @@ struct conn {
     struct generation *gen;
     struct log_ctx log;
     enum conn_state state;
-    bool unauthenticated;       /* counted so in its source */
-    bool web;                   /* counted so */
-    struct proxy_addr addr;     /* the client's and ours */
+    bool unauthenticated;   /* counted so in its source */
+    bool web;               /* counted so */
+    struct proxy_addr addr; /* the client's and ours */
     struct source *source;
     struct net_fd *nf;
     struct tls_stream *tls;
     struct timer_entry timer;
     uint64_t accepted_ms;
-    uint8_t *head_buf;          /* CONN_HEAD: HTTP_HEAD_MAX + 1 bytes */
+    uint8_t *head_buf; /* CONN_HEAD: HTTP_HEAD_MAX + 1 bytes */
     size_t head_len;
-    struct http_head *head;     /* CONN_HEAD */
-    char *reply;                /* CONN_REPLY: malloc'ed */
+    struct http_head *head; /* CONN_HEAD */
+    char *reply;            /* CONN_REPLY: malloc'ed */
     size_t reply_len, reply_off;
     struct relay *relay;
-    const char *upstream;       /* CONN_RELAY: its address, for the log; the generation's */
+    const char *upstream; /* CONN_RELAY: its address, for the log; the generation's */
     struct call *call;
 };
 

@@ -1,6 +1,6 @@
 /*
- * HOT PATH: packets between the TUN queue and the TLS streams of this worker's calls, in batches. No allocation, lock or log line for
- * a packet; packets for another worker's calls are handed over a batch at a time.
+ * HOT PATH: packets between the TUN queue and the TLS streams of this worker's calls, in batches. No allocation, lock
+ * or log line for a packet; packets for another worker's calls are handed over a batch at a time.
  */
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "ip/inner.h"
 #include "server/call.h"
 
-#define READS_PER_WAKEUP 8   /* records of one client before the others get their turn */
+#define READS_PER_WAKEUP   8 /* records of one client before the others get their turn */
 #define BATCHES_PER_WAKEUP 4 /* of PKT_BATCH_MAX packets from the TUN */
 
 /* ---- output: plaintext that waits, cut into records at packet boundaries ---- */
@@ -52,8 +52,8 @@ bool call_queue(struct call *k, const void *packet, size_t len, bool control)
 }
 
 /*
- * As many whole SSTP packets as fit one record; the HTTP answer goes alone (sstpc throws away what comes with it). A repeated write
- * (after ERR_AGAIN) starts at the same place, so it finds the same packets, or more.
+ * As many whole SSTP packets as fit one record; the HTTP answer goes alone (sstpc throws away what comes with it). A
+ * repeated write (after ERR_AGAIN) starts at the same place, so it finds the same packets, or more.
  */
 static size_t record_len(const struct call *k)
 {
@@ -137,7 +137,8 @@ static void data_packet(struct call *k, struct rd frame)
         call_ppp_frame(k, whole);
         if (protocol == PPP_PAP)
             secret_wipe(w->rx + (whole.p - w->rx), rd_left(&whole)); /* a password */
-    } else if ((protocol == PPP_IP || protocol == PPP_IPV6) && ip_view(frame, &v) && source_is_theirs(k, &v, protocol)) {
+    } else if ((protocol == PPP_IP || protocol == PPP_IPV6) && ip_view(frame, &v) &&
+               source_is_theirs(k, &v, protocol)) {
         k->n.rx_packets++;
         k->n.rx_bytes += v.len;
         /* The batch borrows: it is written before the buffer is used again. */
@@ -263,7 +264,10 @@ static void send_packet(struct call *k, uint8_t *data, uint32_t len, uint16_t pr
     at[6] = (uint8_t)(protocol >> 8);
     at[7] = (uint8_t)protocol;
     size_t whole = len + SSTP_HDR_LEN + PPP_HDR_MAX;
-    /* A full record goes out before the packet that no longer fits it, so that the queue measures the client and not our batch. */
+    /*
+     * A full record goes out before the packet that no longer fits it, so that the queue measures the client and not
+     * our batch.
+     */
     if (k->out && k->out_off == 0 && k->out_len + whole > TLS_RECORD_MAX)
         call_flush(k);
     if (!call_queue(k, at, whole, false))

@@ -224,7 +224,8 @@ static int start_workers(struct engine *e)
     if (!e->worker)
         return ERR_NOMEM;
     int all[CONFIG_THREADS_MAX][CONFIG_LISTEN_MAX];
-    for (unsigned got; !rc && e->n_workers < CONFIG_THREADS_MAX && !take_fds(e, PRIV_LISTENERS, e->n_workers, listeners, &got);) {
+    for (unsigned got;
+         !rc && e->n_workers < CONFIG_THREADS_MAX && !take_fds(e, PRIV_LISTENERS, e->n_workers, listeners, &got);) {
         memcpy(all[e->n_workers++], listeners, got * sizeof listeners[0]);
         n = got;
     }
@@ -284,8 +285,9 @@ static int prepare(struct engine *e)
     int status;
     uint64_t key[2];
     if (digest_init())
-        return fail(e, 1, "OpenSSL's legacy provider (MD4 and DES for MS-CHAPv2) cannot be loaded: install the openssl "
-                          "package with its ossl-modules/legacy.so");
+        return fail(e, 1,
+                    "OpenSSL's legacy provider (MD4 and DES for MS-CHAPv2) cannot be loaded: install the openssl "
+                    "package with its ossl-modules/legacy.so");
     if (getrandom(key, sizeof key, 0) != (ssize_t)sizeof key)
         return fail(e, 1, "no randomness");
     hash_seed(key);

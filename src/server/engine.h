@@ -19,21 +19,21 @@ struct call;
 struct iid_entry;
 
 struct engine {
-    int channel;                  /* to the monitor; the control thread's, under reload_lock */
+    int channel; /* to the monitor; the control thread's, under reload_lock */
     pthread_mutex_t reload_lock;
     struct tls_ticket_keys *tickets;
     struct generation *gen;       /* in force; the control thread's, under reload_lock */
-    char last_reload_error[1200];  /* under reload_lock; "": good */
+    char last_reload_error[1200]; /* under reload_lock; "": good */
     struct pool pool;
-    struct worker *worker;        /* n_workers */
+    struct worker *worker; /* n_workers */
     unsigned n_workers;
-    uint64_t started_ms;          /* monotonic */
-    int64_t started_s;            /* Unix */
-    _Atomic uint64_t next_conn;   /* connection ids */
-    _Atomic unsigned n_conns;     /* all workers */
-    _Atomic unsigned n_calls;     /* SSTP calls, from the 200 to the end */
+    uint64_t started_ms;        /* monotonic */
+    int64_t started_s;          /* Unix */
+    _Atomic uint64_t next_conn; /* connection ids */
+    _Atomic unsigned n_conns;   /* all workers */
+    _Atomic unsigned n_calls;   /* SSTP calls, from the 200 to the end */
     _Atomic bool draining;
-    _Atomic bool failed;          /* engine_fail() */
+    _Atomic bool failed; /* engine_fail() */
     pthread_t control_thread;
     pthread_mutex_t iid_lock;
     struct iid_entry *iids;
@@ -42,11 +42,16 @@ struct engine {
 /* The engine process: descriptor 3 is the channel. Returns the exit status. */
 int engine_main(void);
 
-/* New generation from the monitor, validated whole, then given to every worker. err: why not, or (on success) which options wait for a
- * restart. From the control thread or on SIGHUP. */
+/*
+ * New generation from the monitor, validated whole, then given to every worker. err: why not, or (on success) which
+ * options wait for a restart. From the control thread or on SIGHUP.
+ */
 MUST_USE int engine_reload(struct engine *e, char *err, size_t cap);
 
-/* Something that serving cannot go on without is gone: stops in order and exits with 1. From any thread; the caller logs why. */
+/*
+ * Something that serving cannot go on without is gone: stops in order and exits with 1. From any thread; the caller
+ * logs why.
+ */
 void engine_fail(struct engine *e);
 
 /* Has worker `owner` end the call that holds this address: another one wants it. */

@@ -18,12 +18,12 @@ struct survey {
     pthread_mutex_t lock;
     pthread_cond_t done;
     unsigned missing;
-    json_t *list;               /* sessions */
+    json_t *list; /* sessions */
     struct worker_counts sum;
     unsigned conns, relays;
     uint64_t inbox_dropped;
-    const char *user;           /* disconnect: this user, or */
-    uint64_t id;                /* this call */
+    const char *user; /* disconnect: this user, or */
+    uint64_t id;      /* this call */
     unsigned hits;
     void (*visit)(struct survey *s, struct worker *w); /* under the lock, on the worker's thread */
 };
@@ -98,14 +98,15 @@ static json_t *session_json(const struct call *k)
     uint64_t now = net_now(&c->w->loop);
     const struct call_counts *n = &k->n;
     return json_pack("{s:I s:o s:s s:o s:s s:b s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:i s:s s:s s:o s:b}", "id",
-                     (json_int_t)c->log.conn, "user", text_json(c->log.user), "peer", c->log.peer, "ip", ip_json(k->ip4),
-                     "state", sstp_server_state_name(k->sstp.state), "up", k->up, "seconds",
+                     (json_int_t)c->log.conn, "user", text_json(c->log.user), "peer", c->log.peer, "ip",
+                     ip_json(k->ip4), "state", sstp_server_state_name(k->sstp.state), "up", k->up, "seconds",
                      (json_int_t)((now - k->started_ms) / 1000), "rx_packets", (json_int_t)n->rx_packets, "rx_bytes",
-                     (json_int_t)n->rx_bytes, "tx_packets", (json_int_t)n->tx_packets, "tx_bytes", (json_int_t)n->tx_bytes,
-                     "drop_source", (json_int_t)n->drop_source, "drop_gate", (json_int_t)n->drop_gate, "drop_queue",
-                     (json_int_t)n->drop_queue, "drop_mtu", (json_int_t)n->drop_mtu, "worker", (int)c->w->index, "mru",
-                     (int)ppp_link_peer_mru(k->ppp), "tls", tls_stream_version(c->tls), "phase", ppp_link_phase(k->ppp),
-                     "correlation", text_json(c->log.corr), "ipv6", k->ip6_up);
+                     (json_int_t)n->rx_bytes, "tx_packets", (json_int_t)n->tx_packets, "tx_bytes",
+                     (json_int_t)n->tx_bytes, "drop_source", (json_int_t)n->drop_source, "drop_gate",
+                     (json_int_t)n->drop_gate, "drop_queue", (json_int_t)n->drop_queue, "drop_mtu",
+                     (json_int_t)n->drop_mtu, "worker", (int)c->w->index, "mru", (int)ppp_link_peer_mru(k->ppp), "tls",
+                     tls_stream_version(c->tls), "phase", ppp_link_phase(k->ppp), "correlation", text_json(c->log.corr),
+                     "ipv6", k->ip6_up);
 }
 
 static void visit_sessions(struct survey *s, struct worker *w)
@@ -154,11 +155,11 @@ static int get_status(struct engine *e, json_t **answer)
         (json_int_t)(time(NULL) - e->started_s), "draining", (int)atomic_load(&e->draining), "generation",
         (int)e->gen->number, "last_reload_error", e->last_reload_error, "connections", (json_int_t)s.conns, "web",
         (json_int_t)s.relays, "workers", (int)e->n_workers, "calls", (json_int_t)atomic_load(&e->n_calls),
-        "addresses_free", (json_int_t)(cfg->vpn_on ? pool_free(&e->pool) : 0), "totals", "accepted", (json_int_t)n->accepted, "refused",
-        (json_int_t)n->refused, "tls_failed", (json_int_t)n->tls_failed, "web", (json_int_t)n->web, "calls_up",
-        (json_int_t)n->calls_up, "login_ok", (json_int_t)n->login_ok, "login_failed", (json_int_t)n->login_failed,
-        "handed_over", (json_int_t)n->handed_over, "handover_dropped", (json_int_t)s.inbox_dropped, "unknown_destination",
-        (json_int_t)n->unknown_dst);
+        "addresses_free", (json_int_t)(cfg->vpn_on ? pool_free(&e->pool) : 0), "totals", "accepted",
+        (json_int_t)n->accepted, "refused", (json_int_t)n->refused, "tls_failed", (json_int_t)n->tls_failed, "web",
+        (json_int_t)n->web, "calls_up", (json_int_t)n->calls_up, "login_ok", (json_int_t)n->login_ok, "login_failed",
+        (json_int_t)n->login_failed, "handed_over", (json_int_t)n->handed_over, "handover_dropped",
+        (json_int_t)s.inbox_dropped, "unknown_destination", (json_int_t)n->unknown_dst);
     pthread_mutex_unlock(&e->reload_lock);
     return 200;
 }
@@ -189,8 +190,8 @@ static int post_disconnect(struct engine *e, const json_t *body, json_t **answer
     struct survey s = { .visit = visit_disconnect, .user = user, .id = (uint64_t)json_integer_value(id) };
     if (survey(e, &s))
         return 500;
-    log_notice(NULL, "disconnect", "calls ended by the administrator", LOG_S("for", user ? user : ""), LOG_NZ("id", s.id),
-               LOG_N("calls", s.hits));
+    log_notice(NULL, "disconnect", "calls ended by the administrator", LOG_S("for", user ? user : ""),
+               LOG_NZ("id", s.id), LOG_N("calls", s.hits));
     *answer = json_pack("{s:i}", "disconnected", (int)s.hits);
     return s.hits ? 200 : 404;
 }

@@ -74,12 +74,19 @@ static int load_certs(int channel, struct generation *g, struct tls_ticket_keys 
         if (!rc)
             snprintf(label[i], sizeof label[i], "%.250s: certificate %.64s (%.250s, %.250s)", err, cfg->certs[i].name,
                      cfg->certs[i].chain, cfg->certs[i].key);
-        src[i] = (struct tls_cert_source){ .name = label[i], .chain_pem = chain[i].data, .chain_len = chain[i].len,
-                                           .key_pem = key[i].data, .key_len = key[i].len,
-                                           .for_ = (const char *const *)cfg->certs[i].for_, .n_for = cfg->certs[i].n_for };
+        src[i] = (struct tls_cert_source){ .name = label[i],
+                                           .chain_pem = chain[i].data,
+                                           .chain_len = chain[i].len,
+                                           .key_pem = key[i].data,
+                                           .key_len = key[i].len,
+                                           .for_ = (const char *const *)cfg->certs[i].for_,
+                                           .n_for = cfg->certs[i].n_for };
     }
-    struct tls_params params = { .min_version = cfg->tls.min_version, .ciphers = cfg->tls.ciphers,
-                                 .ciphersuites = cfg->tls.ciphersuites, .h2 = offers_h2, .arg = g };
+    struct tls_params params = { .min_version = cfg->tls.min_version,
+                                 .ciphers = cfg->tls.ciphers,
+                                 .ciphersuites = cfg->tls.ciphersuites,
+                                 .h2 = offers_h2,
+                                 .arg = g };
     if (!rc)
         rc = tls_certs_new(src, cfg->n_certs, &params, tickets, &g->certs, err, cap);
     for (size_t i = 0; i < cfg->n_certs; i++) {
@@ -100,7 +107,8 @@ static int check_fixed_addresses(const struct generation *g, char *err, size_t c
             inside = at > 0 && at < size - 1 && u->ip4 != config_server_ip4(cfg);
         }
         if (!inside) {
-            snprintf(err, cap, "%s:%u: the fixed address of user %s is not one that vpn.network can give: choose another",
+            snprintf(err, cap,
+                     "%s:%u: the fixed address of user %s is not one that vpn.network can give: choose another",
                      cfg->vpn.users, u->line, u->name);
             return ERR_USAGE;
         }

@@ -29,16 +29,16 @@
 
 struct monitor {
     const char *path;
-    struct config *cfg;     /* in force */
-    struct config *next;    /* being loaded, else NULL */
+    struct config *cfg;  /* in force */
+    struct config *next; /* being loaded, else NULL */
     struct process_user user;
-    int self;               /* O_PATH of the program */
-    int channel;            /* -1: the engine is not started or gone */
+    int self;    /* O_PATH of the program */
+    int channel; /* -1: the engine is not started or gone */
     pid_t engine;
     int signals;
     struct setup setup;
     struct site_set sites, next_sites;
-    bool started;           /* PRIV_READY came */
+    bool started; /* PRIV_READY came */
     bool stopping;
     time_t kill_at;
     int exit_status;
@@ -254,10 +254,11 @@ static void on_child(struct monitor *m)
             m->engine = 0;
             bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
             if (!m->stopping || (!good && m->started)) {
-                log_error(NULL, "engine-died", "the engine process ended unexpectedly",
-                          LOG_N("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
-                          LOG_N("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0),
-                          LOG_S("remedy", "report this with the log lines before it; the service manager may restart it"));
+                log_error(
+                    NULL, "engine-died", "the engine process ended unexpectedly",
+                    LOG_N("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+                    LOG_N("status", WIFEXITED(status) ? WEXITSTATUS(status) : 0),
+                    LOG_S("remedy", "report this with the log lines before it; the service manager may restart it"));
                 m->exit_status = 1;
             }
         } else if (!m->stopping) {
@@ -348,13 +349,15 @@ static int block_signals(void)
 static int prepare(struct monitor *m, char *err, size_t cap)
 {
     if (geteuid() != 0) {
-        snprintf(err, cap, "serve needs root to open port 443 and the VPN's interface (it gives that up for everything "
-                           "that talks to the network): run it with sudo or from the service manager");
+        snprintf(err, cap,
+                 "serve needs root to open port 443 and the VPN's interface (it gives that up for everything "
+                 "that talks to the network): run it with sudo or from the service manager");
         return ERR_SYSTEM;
     }
     if (process_user_find(m->cfg->worker.user, &m->user)) {
-        snprintf(err, cap, "%s: worker.user = \"%s\": there is no such account, or it is root: create it with "
-                           "`useradd --system --no-create-home %s`",
+        snprintf(err, cap,
+                 "%s: worker.user = \"%s\": there is no such account, or it is root: create it with "
+                 "`useradd --system --no-create-home %s`",
                  m->path, m->cfg->worker.user, m->cfg->worker.user);
         return ERR_USAGE;
     }

@@ -44,7 +44,8 @@ static int bind_one(const struct config_addr *a, bool share, int *out)
 static const char *bind_remedy(int e)
 {
     switch (e) {
-    case EADDRINUSE: return "another program listens there: stop it (`ss -ltnp` shows which) or choose another listen.address";
+    case EADDRINUSE:
+        return "another program listens there: stop it (`ss -ltnp` shows which) or choose another listen.address";
     case EADDRNOTAVAIL: return "this host does not have that address: correct listen.address";
     case EAFNOSUPPORT: return "this kernel has no IPv6: remove the [::] address from listen.address";
     case EACCES: return "ports below 1024 need root";
@@ -91,7 +92,8 @@ static int control_open(struct setup *s, const struct config *cfg, char *err, si
 {
     struct sockaddr_un un = { .sun_family = AF_UNIX };
     if (strlen(cfg->control.socket) >= sizeof un.sun_path) {
-        snprintf(err, cap, "%s: control.socket: the path is longer than %zu characters", cfg->path, sizeof un.sun_path - 1);
+        snprintf(err, cap, "%s: control.socket: the path is longer than %zu characters", cfg->path,
+                 sizeof un.sun_path - 1);
         return ERR_USAGE;
     }
     memcpy(un.sun_path, cfg->control.socket, strlen(cfg->control.socket) + 1);
@@ -132,8 +134,12 @@ static int inside_open(struct setup *s, const struct config *cfg, char *err, siz
     size_t n = cfg->vpn.n_network;
     for (size_t i = 0; i < n; i++)
         nets[i] = (struct tun_net4){ cfg->vpn.network[i].base, cfg->vpn.network[i].prefix };
-    struct tun_params p = { .name = cfg->vpn.interface, .queues = s->threads, .mtu = cfg->vpn.mtu,
-                            .server_ip4 = config_server_ip4(cfg), .nets = nets, .n_nets = n,
+    struct tun_params p = { .name = cfg->vpn.interface,
+                            .queues = s->threads,
+                            .mtu = cfg->vpn.mtu,
+                            .server_ip4 = config_server_ip4(cfg),
+                            .nets = nets,
+                            .n_nets = n,
                             .ip6_iid = cfg->vpn.ipv6 ? setup_ip6_iid : NULL };
     char why[300];
     int rc = tun_overlap_check(nets, n, p.name, why, sizeof why);
@@ -158,7 +164,8 @@ static int inside_open(struct setup *s, const struct config *cfg, char *err, siz
     }
     if (cfg->vpn.forward) {
         if (forward_enable(&s->forward_was)) {
-            snprintf(err, cap, "vpn.forward: cannot write net.ipv4.ip_forward: %s: set it on the host, and forward = false",
+            snprintf(err, cap,
+                     "vpn.forward: cannot write net.ipv4.ip_forward: %s: set it on the host, and forward = false",
                      strerror(errno));
             return ERR_SYSTEM;
         }

@@ -1,4 +1,7 @@
-/* What the monitor opens before the engine starts, and undoes when it is gone: listeners, TUN, NAT, forwarding, the control socket. */
+/*
+ * What the monitor opens before the engine starts, and undoes when it is gone: listeners, TUN, NAT, forwarding, the
+ * control socket.
+ */
 #ifndef GH_SERVER_MONITOR_SETUP_H
 #define GH_SERVER_MONITOR_SETUP_H
 
@@ -23,7 +26,10 @@ struct setup {
     int forward_was;
 };
 
-/* Opens all of it, or nothing and an error with a remedy: ERR_USAGE (the configuration) or ERR_SYSTEM (the environment). */
+/*
+ * Opens all of it, or nothing and an error with a remedy: ERR_USAGE (the configuration) or ERR_SYSTEM (the
+ * environment).
+ */
 MUST_USE int setup_open(struct setup *s, const struct config *cfg, char *err, size_t cap);
 void setup_undo(struct setup *s);
 

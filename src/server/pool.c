@@ -21,7 +21,8 @@ int pool_init(struct pool *p, const struct config *cfg)
         return ERR_NOMEM;
     p->free = p->slots;
     for (size_t i = 0; i < p->n_net; i++) {
-        uint32_t not_for_calls[3] = { p->net[i].base, p->net[i].last, i == 0 ? config_server_ip4(cfg) : p->net[i].base };
+        uint32_t not_for_calls[3] = { p->net[i].base, p->net[i].last,
+                                      i == 0 ? config_server_ip4(cfg) : p->net[i].base };
         for (int k = 0; k < 3; k++) {
             uint8_t *s = &p->state[pool_slot(p, not_for_calls[k])];
             p->free -= *s ? 0 : 1;

@@ -1,6 +1,6 @@
 /*
- * The addresses that calls are given, for all workers together. Taken and given back at call set-up and end only, under a lock;
- * the owner table is read for each packet without one.
+ * The addresses that calls are given, for all workers together. Taken and given back at call set-up and end only, under
+ * a lock; the owner table is read for each packet without one.
  */
 #ifndef GH_SERVER_POOL_H
 #define GH_SERVER_POOL_H
@@ -21,11 +21,11 @@ struct pool_net {
 struct pool {
     struct pool_net net[CONFIG_NETWORKS_MAX];
     size_t n_net;
-    uint32_t slots;            /* addresses in all networks, usable or not */
-    uint32_t free;             /* usable ones not taken; reserved ones count only while not taken */
+    uint32_t slots; /* addresses in all networks, usable or not */
+    uint32_t free;  /* usable ones not taken; reserved ones count only while not taken */
     uint32_t hint;
-    uint8_t *state;            /* per slot: POOL_* bits; under the lock */
-    _Atomic uint8_t *owner;    /* per slot: worker + 1, 0: nobody */
+    uint8_t *state;         /* per slot: POOL_* bits; under the lock */
+    _Atomic uint8_t *owner; /* per slot: worker + 1, 0: nobody */
     pthread_mutex_t lock;
 };
 
@@ -36,8 +36,8 @@ void pool_fini(struct pool *p);
 void pool_reserve(struct pool *p, const struct users *users);
 
 /*
- * fixed (host order) or 0 for any. ERR_LIMIT: none left; ERR_AGAIN: the fixed address is taken; ERR_USAGE: the fixed address is
- * not one of the pool's.
+ * fixed (host order) or 0 for any. ERR_LIMIT: none left; ERR_AGAIN: the fixed address is taken; ERR_USAGE: the fixed
+ * address is not one of the pool's.
  */
 MUST_USE int pool_take(struct pool *p, uint32_t fixed, unsigned worker, uint32_t *ip);
 void pool_give(struct pool *p, uint32_t ip);

@@ -34,8 +34,8 @@ int priv_send(int channel, const struct priv_msg *m, const int *fds)
         memcpy(CMSG_DATA(c), fds, m->n_fds * sizeof(int));
     }
     ssize_t n;
-    do
-        n = sendmsg(channel, &h, MSG_NOSIGNAL | MSG_DONTWAIT); /* one message is under way: who does not read holds nobody up */
+    do /* one message is under way: who does not read holds nobody up */
+        n = sendmsg(channel, &h, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     return n == (ssize_t)sizeof *m ? 0 : ERR_CLOSED;
 }
@@ -61,7 +61,9 @@ int priv_recv(int channel, struct priv_msg *m, int *fds, unsigned fds_max)
 {
     struct iovec iov = { m, sizeof *m };
     union fd_control control;
-    struct msghdr h = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof control };
+    struct msghdr h = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof control
+    };
     ssize_t n;
     do
         n = recvmsg(channel, &h, MSG_CMSG_CLOEXEC);

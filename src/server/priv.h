@@ -12,8 +12,8 @@
 #include "base/err.h"
 
 #define PRIV_CHANNEL_FD 3  /* the engine's end */
-#define PRIV_FDS_MAX 64    /* descriptors in one answer */
-#define PRIV_TEXT_MAX 1200
+#define PRIV_FDS_MAX    64 /* descriptors in one answer */
+#define PRIV_TEXT_MAX   1200
 
 enum priv_request {
     PRIV_CONFIG,    /* canonical text of the configuration in force, or of the one being loaded                    */
@@ -28,19 +28,22 @@ enum priv_request {
     PRIV_RELOAD,    /* read the configuration again; until COMMIT or DROP, requests are about the new one          */
     PRIV_COMMIT,
     PRIV_DROP,
-    PRIV_FAIL,      /* start only: the engine cannot start; text says why, index is the exit status                */
+    PRIV_FAIL, /* start only: the engine cannot start; text says why, index is the exit status                */
     PRIV_REQUESTS
 };
 
 struct priv_msg {
-    uint32_t type;   /* enum priv_request */
+    uint32_t type; /* enum priv_request */
     uint32_t index;
-    int32_t status;  /* answer: 0 or enum err */
-    uint32_t n_fds;  /* answer */
+    int32_t status;           /* answer: 0 or enum err */
+    uint32_t n_fds;           /* answer */
     char text[PRIV_TEXT_MAX]; /* NUL-terminated */
 };
 
-/* Both return ERR_CLOSED when the other side is gone. fds may be NULL when none are expected: then extra ones are closed. */
+/*
+ * Both return ERR_CLOSED when the other side is gone. fds may be NULL when none are expected: then extra ones are
+ * closed.
+ */
 MUST_USE int priv_send(int channel, const struct priv_msg *m, const int *fds);
 MUST_USE int priv_recv(int channel, struct priv_msg *m, int *fds, unsigned fds_max);
 

@@ -58,7 +58,10 @@ static void become(int self, const struct process_user *user, const char *argv0,
         return;
     if (null > 2 && (unsigned)null >= 3 + n_fds)
         close(null);
-    /* What whoever started us left open is not for them; everything of ours has the mark already. Linux before 5.11 cannot. */
+    /*
+     * What whoever started us left open is not for them; everything of ours has the mark already. Linux before 5.11
+     * cannot.
+     */
     syscall(SYS_close_range, 3 + n_fds, ~0U, CLOSE_RANGE_CLOEXEC);
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
         return;
@@ -112,10 +115,10 @@ static void landlock_close_in(int dir_fd)
 {
     struct landlock_ruleset_attr attr = {
         .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
-                             LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                             LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
-                             LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
-                             LANDLOCK_ACCESS_FS_MAKE_SYM,
+                             LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+                             LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+                             LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+                             LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM,
     };
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
     if (ruleset < 0) {
@@ -135,13 +138,15 @@ static void landlock_close_in(int dir_fd)
 }
 
 /* What both roles need: sockets that exist, memory, threads, time, their log. */
+/* clang-format off */
 static const int calls_common[] = {
     SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(pread64), SCMP_SYS(close),
     SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(shutdown),
     SCMP_SYS(accept4), SCMP_SYS(accept), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname),
     SCMP_SYS(getpeername), SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
     SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(eventfd2), SCMP_SYS(pipe2), SCMP_SYS(mmap), SCMP_SYS(munmap),
-    SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(set_robust_list), SCMP_SYS(rseq), SCMP_SYS(exit), SCMP_SYS(exit_group),
+    SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(set_robust_list),
+    SCMP_SYS(rseq), SCMP_SYS(exit), SCMP_SYS(exit_group),
     SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigtimedwait),
     SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall), SCMP_SYS(clock_gettime), SCMP_SYS(clock_nanosleep),
     SCMP_SYS(nanosleep), SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(getrandom), SCMP_SYS(getpid),
@@ -149,6 +154,7 @@ static const int calls_common[] = {
     SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(lseek), SCMP_SYS(prctl), SCMP_SYS(getrusage),
     SCMP_SYS(sysinfo), SCMP_SYS(prlimit64), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid),
 };
+/* clang-format on */
 
 static const int calls_engine[] = { SCMP_SYS(connect), SCMP_SYS(timerfd_settime) };
 static const int calls_site[] = { SCMP_SYS(openat2), SCMP_SYS(sendfile), SCMP_SYS(epoll_create), SCMP_SYS(eventfd) };
@@ -163,12 +169,16 @@ static int allow(scmp_filter_ctx ctx, const int *calls, size_t n)
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
-/* Calls of which a part would be a way out: typing into the terminal that we were started from, name spaces of one's own, packet sockets. */
+/*
+ * Calls of which a part would be a way out: typing into the terminal that we were started from, name spaces of one's
+ * own, packet sockets.
+ */
 static int allow_in_part(scmp_filter_ctx ctx, enum sandbox_role role)
 {
     static const unsigned ioctls[] = { FIONBIO, FIONREAD, FIOCLEX, TCGETS };
     static const int families[] = { AF_UNIX, AF_INET, AF_INET6 };
-    const uint64_t spaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+    const uint64_t spaces =
+        CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
     int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, spaces, 0));
     /* Its flags are in memory, where no filter sees them; without it the C library uses clone. */
     if (rc >= 0)
@@ -187,12 +197,13 @@ static int seccomp_close_in(enum sandbox_role role)
         return ERR_SYSTEM;
     int rc = allow(ctx, calls_common, COUNT(calls_common));
     if (!rc)
-        rc = role == SANDBOX_ENGINE ? allow(ctx, calls_engine, COUNT(calls_engine)) : allow(ctx, calls_site, COUNT(calls_site));
+        rc = role == SANDBOX_ENGINE ? allow(ctx, calls_engine, COUNT(calls_engine))
+                                    : allow(ctx, calls_site, COUNT(calls_site));
     if (!rc)
         rc = allow_in_part(ctx, role);
     /* Libraries that look for a file (localisation, CPU topology) are told that there is none. */
-    const int absent[] = { SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(access), SCMP_SYS(stat),
-                           SCMP_SYS(statx), SCMP_SYS(faccessat) };
+    const int absent[] = { SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(access),
+                           SCMP_SYS(stat), SCMP_SYS(statx),  SCMP_SYS(faccessat) };
     for (size_t i = 0; !rc && i < COUNT(absent); i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOENT), absent[i], 0) < 0)
             rc = ERR_SYSTEM;

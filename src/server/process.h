@@ -16,15 +16,16 @@ struct process_user {
 MUST_USE int process_user_find(const char *name, struct process_user *out);
 
 /*
- * Forks, becomes the user (no supplementary groups, no capabilities, no_new_privs), keeps stderr and the given descriptors (as 3, 4, ...) and
- * nothing else, and executes this very program file again with argv0. The child dies with its parent (SIGTERM).
- * self: an O_PATH descriptor of the program. Returns the pid or -1.
+ * Forks, becomes the user (no supplementary groups, no capabilities, no_new_privs), keeps stderr and the given
+ * descriptors (as 3, 4, ...) and nothing else, and executes this very program file again with argv0. The child dies
+ * with its parent (SIGTERM). self: an O_PATH descriptor of the program. Returns the pid or -1.
  */
 pid_t process_spawn(int self, const struct process_user *user, const char *argv0, const int *fds, unsigned n_fds);
 
 /*
- * Closes the calling process in for good: no new files by name (Landlock, where the kernel has it), only the system calls that its role needs
- * (seccomp; another one kills the process). Sanitizer builds leave seccomp out. Threads started later inherit it.
+ * Closes the calling process in for good: no new files by name (Landlock, where the kernel has it), only the system
+ * calls that its role needs (seccomp; another one kills the process). Sanitizer builds leave seccomp out. Threads
+ * started later inherit it.
  */
 enum sandbox_role { SANDBOX_ENGINE, SANDBOX_SITE };
 MUST_USE int process_sandbox(enum sandbox_role role, int readable_dir_fd);

@@ -8,13 +8,13 @@
 #include "server/process.h"
 
 struct site_process {
-    pid_t pid;        /* 0: none */
-    int listen_fd;    /* kept, so that a new process can take over the name */
-    int root_fd;      /* -1: the welcome page */
-    char *root;       /* path, NULL: the welcome page */
-    char name[32];    /* abstract socket name, without the leading NUL */
+    pid_t pid;     /* 0: none */
+    int listen_fd; /* kept, so that a new process can take over the name */
+    int root_fd;   /* -1: the welcome page */
+    char *root;    /* path, NULL: the welcome page */
+    char name[32]; /* abstract socket name, without the leading NUL */
     bool used;
-    bool shared;      /* taken over from the set in force */
+    bool shared; /* taken over from the set in force */
     long restarted_s;
 };
 
@@ -22,7 +22,10 @@ struct site_set {
     struct site_process site[CONFIG_WEB_MAX];
 };
 
-/* Starts what cfg needs; a site with the same root is taken over from `old` (NULL: none). On failure nothing new is left. */
+/*
+ * Starts what cfg needs; a site with the same root is taken over from `old` (NULL: none). On failure nothing new is
+ * left.
+ */
 MUST_USE int site_set_start(struct site_set *s, const struct config *cfg, struct site_set *old, int self,
                             const struct process_user *user, char *err, size_t cap);
 /* After a reload: *next replaces *now (commit), or what only next has is ended. */

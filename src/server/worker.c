@@ -14,8 +14,8 @@
 #include "server/conn.h"
 
 #define ACCEPTS_PER_WAKEUP 64
-#define STOP_MS 5000
-#define ACCEPT_PAUSE_MS 100
+#define STOP_MS            5000
+#define ACCEPT_PAUSE_MS    100
 
 /* ---- buffers ---- */
 
@@ -94,7 +94,9 @@ static void on_accept_again(struct timer_entry *e, uint64_t now_ms)
     want_listeners((struct worker *)(void *)((char *)e - offsetof(struct worker, accept_timer)), NET_READ);
 }
 
-/* Out of descriptors or memory: the connection stays in the backlog, and asking again at once would only burn the CPU. */
+/*
+ * Out of descriptors or memory: the connection stays in the backlog, and asking again at once would only burn the CPU.
+ */
 static void accept_pause(struct worker *w, int error)
 {
     uint64_t now = net_now(&w->loop);

@@ -1,9 +1,9 @@
 /*
- * A worker: one thread, one loop, its own listeners and TUN queue, and the connections that it accepted until they end. Nothing here
- * is shared with other workers but what struct engine names.
+ * A worker: one thread, one loop, its own listeners and TUN queue, and the connections that it accepted until they end.
+ * Nothing here is shared with other workers but what struct engine names.
  *
- * conn.c takes a connection from accept to its verdict; call.c runs an SSTP call (control); data.c moves its packets (hot);
- * worker.c is the rest.
+ * conn.c takes a connection from accept to its verdict; call.c runs an SSTP call (control); data.c moves its packets
+ * (hot); worker.c is the rest.
  */
 #ifndef GH_SERVER_WORKER_H
 #define GH_SERVER_WORKER_H
@@ -21,13 +21,13 @@
 #include "server/pool.h"
 #include "tun/queue.h"
 
-#define RX_CAP 65536                 /* plaintext read at once, one buffer a worker */
-#define RX_KEEP SSTP_PKT_MAX         /* longest unfinished packet kept between two reads */
-#define OUT_DATA_MAX 98304           /* plaintext that may wait for a slow client before data packets are dropped */
+#define RX_CAP          65536        /* plaintext read at once, one buffer a worker */
+#define RX_KEEP         SSTP_PKT_MAX /* longest unfinished packet kept between two reads */
+#define OUT_DATA_MAX    98304        /* plaintext that may wait for a slow client before data packets are dropped */
 #define OUT_CTL_RESERVE 16384        /* more, for control packets */
-#define OUT_CAP (OUT_DATA_MAX + OUT_CTL_RESERVE)
-#define HANDOVER_CAP (1u << 20)      /* bytes of packets waiting for another worker */
-#define EV_CAP 16384
+#define OUT_CAP         (OUT_DATA_MAX + OUT_CTL_RESERVE)
+#define HANDOVER_CAP    (1u << 20) /* bytes of packets waiting for another worker */
+#define EV_CAP          16384
 
 struct conn;
 struct call;
@@ -60,8 +60,8 @@ struct buf_pool {
     unsigned n;
     uint8_t *kept[32];
 };
-uint8_t *buf_get(struct buf_pool *p);             /* NULL: out of memory */
-void buf_put(struct buf_pool *p, uint8_t *buf);   /* NULL is fine */
+uint8_t *buf_get(struct buf_pool *p);           /* NULL: out of memory */
+void buf_put(struct buf_pool *p, uint8_t *buf); /* NULL is fine */
 
 struct worker_counts { /* read by others only through messages */
     uint64_t accepted, refused, tls_failed, web, calls_up, login_ok, login_failed, handed_over, unknown_dst;
@@ -72,40 +72,41 @@ struct worker {
     struct engine *engine;
     pthread_t thread;
     struct net_loop loop;
-    struct generation *gen;      /* for new connections */
+    struct generation *gen; /* for new connections */
     struct listener {
         struct net_fd *nf;
         struct worker *w;
     } listener[CONFIG_LISTEN_MAX];
     unsigned n_listeners;
     struct tun_queue tun;
-    struct net_fd *tun_fd;       /* NULL without vpn */
-    struct pkt_batch tun_batch;  /* being read */
-    struct pkt_batch up_batch;   /* being collected for the TUN */
+    struct net_fd *tun_fd;      /* NULL without vpn */
+    struct pkt_batch tun_batch; /* being read */
+    struct pkt_batch up_batch;  /* being collected for the TUN */
     struct handover inbox;
     uint8_t *inbox_swap;
-    uint8_t *rx;                 /* RX_KEEP + RX_CAP bytes, and PKT_HEADROOM in front of them */
+    uint8_t *rx; /* RX_KEEP + RX_CAP bytes, and PKT_HEADROOM in front of them */
     struct evq ev_sstp, ev_ppp;
-    struct call **by_slot;       /* per pool slot: this worker's call that has the address */
+    struct call **by_slot; /* per pool slot: this worker's call that has the address */
     LIST_HEAD(, conn) conns;
     unsigned n_conns, n_calls, n_relays;
-    struct source *sources;      /* uthash */
-    struct call_queue dirty;     /* calls with output to flush at the end of this wake-up */
-    struct call_queue again;     /* calls with input left over for the next one */
+    struct source *sources;  /* uthash */
+    struct call_queue dirty; /* calls with output to flush at the end of this wake-up */
+    struct call_queue again; /* calls with input left over for the next one */
     unsigned n_again;
-    struct buf_pool out_bufs;    /* of OUT_CAP bytes */
-    struct buf_pool left_bufs;   /* of RX_KEEP bytes */
+    struct buf_pool out_bufs;  /* of OUT_CAP bytes */
+    struct buf_pool left_bufs; /* of RX_KEEP bytes */
     struct log_limit log_tls, log_login, log_refused, log_calls, log_left, log_accept, log_web;
     struct worker_counts counts;
-    bool draining;               /* new calls get 503 */
+    bool draining; /* new calls get 503 */
     bool stopping;
-    bool cutting;                /* worker_conn_gone() is at work */
+    bool cutting; /* worker_conn_gone() is at work */
     struct timer_entry stop_timer;
     struct timer_entry accept_timer; /* armed: out of descriptors, nothing is accepted until it is due */
     struct rng rng;
 };
 
-MUST_USE int worker_start(struct worker *w, struct engine *e, unsigned index, const int *listeners, unsigned n, int tun_fd);
+MUST_USE int worker_start(struct worker *w, struct engine *e, unsigned index, const int *listeners, unsigned n,
+                          int tun_fd);
 
 /* Runs m->run on the worker's thread. From any thread. */
 void worker_post(struct worker *w, struct worker_msg *m);

@@ -6,7 +6,7 @@
 /* Where things stand in a CALL_CONNECTED (MS-SSTP 2.2.11). */
 #define CC_ATTR_LEN (SSTP_CC_LEN - SSTP_CTL_HDR_LEN)
 #define CC_HDRS_LEN 15 /* packet, control and attribute header, Reserved1 */
-#define CC_MAC_AT 80
+#define CC_MAC_AT   80
 
 static const char cmk_seed[] = "SSTP inner method derived CMK"; /* 29 bytes without the NUL, 3.2.5.2.2 */
 

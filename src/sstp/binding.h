@@ -16,12 +16,12 @@ struct sstp_cert_hashes { /* of the DER of the leaf served on this very connecti
 };
 
 enum sstp_binding_fault { /* which of the checks of MS-SSTP 3.3.5.2.3 failed */
-    SSTP_BINDING_OK,
-    SSTP_BINDING_MISSING,     /* no well-formed attribute 3              */
-    SSTP_BINDING_HASH,        /* hash protocol not one that was offered  */
-    SSTP_BINDING_NONCE,
-    SSTP_BINDING_CERT,        /* the client saw another certificate      */
-    SSTP_BINDING_MAC,         /* keys differ                             */
+                          SSTP_BINDING_OK,
+                          SSTP_BINDING_MISSING, /* no well-formed attribute 3              */
+                          SSTP_BINDING_HASH,    /* hash protocol not one that was offered  */
+                          SSTP_BINDING_NONCE,
+                          SSTP_BINDING_CERT, /* the client saw another certificate      */
+                          SSTP_BINDING_MAC,  /* keys differ                             */
 };
 
 /* Bytes of a hash protocol's digest: 20 or 32; 0 when it is not exactly SSTP_HASH_SHA1 or SSTP_HASH_SHA256. */
@@ -41,11 +41,11 @@ MUST_USE int sstp_binding_mac(uint8_t hash_protocol, const uint8_t hlak[SSTP_HLA
 /* True for a CALL_CONNECTED of 112 bytes with exactly one attribute 3 of Length 104 (2.2.11). */
 MUST_USE bool sstp_cc_shaped(const struct sstp_msg *cc);
 
-struct sstp_binding {         /* what one connection's CALL_CONNECTED must agree with; all borrowed */
-    uint8_t hash_mask;        /* offered in the ACK       */
-    const uint8_t *nonce;     /* SSTP_NONCE_LEN, from the ACK */
+struct sstp_binding {     /* what one connection's CALL_CONNECTED must agree with; all borrowed */
+    uint8_t hash_mask;    /* offered in the ACK       */
+    const uint8_t *nonce; /* SSTP_NONCE_LEN, from the ACK */
     const struct sstp_cert_hashes *cert;
-    const uint8_t *hlak;      /* SSTP_HLAK_LEN, secret */
+    const uint8_t *hlak; /* SSTP_HLAK_LEN, secret */
 };
 
 struct sstp_binding_verdict {

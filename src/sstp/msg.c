@@ -1,8 +1,8 @@
 #include "sstp/msg.h"
 
-#define ATTR_HDR_LEN 4
-#define LEN_MASK 0x0fff /* R bits of every Length are ignored, MS-SSTP 2.2.1, 2.2.4 */
-#define STATUS_INFO_MIN 8 /* Reserved1, AttribID, Status */
+#define ATTR_HDR_LEN      4
+#define LEN_MASK          0x0fff /* R bits of every Length are ignored, MS-SSTP 2.2.1, 2.2.4 */
+#define STATUS_INFO_MIN   8      /* Reserved1, AttribID, Status */
 #define BINDING_VALUE_LEN 100
 
 bool sstp_attr_next(struct rd *attrs, struct sstp_attr *out)

@@ -15,17 +15,17 @@
 #include "base/rd.h"
 #include "base/wr.h"
 
-#define SSTP_VERSION 0x10
-#define SSTP_HDR_LEN 4
-#define SSTP_PKT_MAX 4095
-#define SSTP_PAYLOAD_MAX (SSTP_PKT_MAX - SSTP_HDR_LEN)
-#define SSTP_CTL_HDR_LEN 8
-#define SSTP_NONCE_LEN 32
-#define SSTP_HLAK_LEN 32
-#define SSTP_CC_LEN 112          /* CALL_CONNECTED, header included */
-#define SSTP_ATTR_VALUE_MAX 64   /* bytes of a refused value repeated in a NAK */
-#define SSTP_CCR_FAULTS_MAX 16   /* faults listed in one NAK; a request may hold a thousand of them */
-#define SSTP_NAK_MAX (SSTP_CTL_HDR_LEN + SSTP_CCR_FAULTS_MAX * (12 + SSTP_ATTR_VALUE_MAX))
+#define SSTP_VERSION        0x10
+#define SSTP_HDR_LEN        4
+#define SSTP_PKT_MAX        4095
+#define SSTP_PAYLOAD_MAX    (SSTP_PKT_MAX - SSTP_HDR_LEN)
+#define SSTP_CTL_HDR_LEN    8
+#define SSTP_NONCE_LEN      32
+#define SSTP_HLAK_LEN       32
+#define SSTP_CC_LEN         112 /* CALL_CONNECTED, header included */
+#define SSTP_ATTR_VALUE_MAX 64  /* bytes of a refused value repeated in a NAK */
+#define SSTP_CCR_FAULTS_MAX 16  /* faults listed in one NAK; a request may hold a thousand of them */
+#define SSTP_NAK_MAX        (SSTP_CTL_HDR_LEN + SSTP_CCR_FAULTS_MAX * (12 + SSTP_ATTR_VALUE_MAX))
 
 enum sstp_type {
     SSTP_CALL_CONNECT_REQUEST = 1,
@@ -49,23 +49,23 @@ enum sstp_attr_id {
 };
 
 enum sstp_status { /* MS-SSTP 2.2.8 */
-    SSTP_STATUS_NO_ERROR = 0,
-    SSTP_STATUS_DUPLICATE_ATTRIBUTE = 1,
-    SSTP_STATUS_UNRECOGNIZED_ATTRIBUTE = 2,
-    SSTP_STATUS_INVALID_ATTRIB_VALUE_LENGTH = 3,
-    SSTP_STATUS_VALUE_NOT_SUPPORTED = 4,
-    SSTP_STATUS_UNACCEPTED_FRAME_RECEIVED = 5,
-    SSTP_STATUS_RETRY_COUNT_EXCEEDED = 6,
-    SSTP_STATUS_INVALID_FRAME_RECEIVED = 7,
-    SSTP_STATUS_NEGOTIATION_TIMEOUT = 8,
-    SSTP_STATUS_ATTRIB_NOT_SUPPORTED_IN_MSG = 9,
-    SSTP_STATUS_REQUIRED_ATTRIBUTE_MISSING = 10,
-    SSTP_STATUS_STATUS_INFO_NOT_SUPPORTED_IN_MSG = 11,
+                   SSTP_STATUS_NO_ERROR = 0,
+                   SSTP_STATUS_DUPLICATE_ATTRIBUTE = 1,
+                   SSTP_STATUS_UNRECOGNIZED_ATTRIBUTE = 2,
+                   SSTP_STATUS_INVALID_ATTRIB_VALUE_LENGTH = 3,
+                   SSTP_STATUS_VALUE_NOT_SUPPORTED = 4,
+                   SSTP_STATUS_UNACCEPTED_FRAME_RECEIVED = 5,
+                   SSTP_STATUS_RETRY_COUNT_EXCEEDED = 6,
+                   SSTP_STATUS_INVALID_FRAME_RECEIVED = 7,
+                   SSTP_STATUS_NEGOTIATION_TIMEOUT = 8,
+                   SSTP_STATUS_ATTRIB_NOT_SUPPORTED_IN_MSG = 9,
+                   SSTP_STATUS_REQUIRED_ATTRIBUTE_MISSING = 10,
+                   SSTP_STATUS_STATUS_INFO_NOT_SUPPORTED_IN_MSG = 11,
 };
 
 #define SSTP_PROTOCOL_PPP 1 /* MS-SSTP 2.2.5 */
-#define SSTP_HASH_SHA1 1
-#define SSTP_HASH_SHA256 2
+#define SSTP_HASH_SHA1    1
+#define SSTP_HASH_SHA256  2
 
 /* One whole packet of the stream. */
 struct sstp_pkt {
@@ -137,9 +137,9 @@ MUST_USE int sstp_msg_parse(struct rd pkt, struct sstp_msg *out);
 MUST_USE bool sstp_attr_next(struct rd *attrs, struct sstp_attr *out);
 
 struct sstp_status_info { /* MS-SSTP 2.2.8 */
-    uint8_t attrib;  /* AttribID: the attribute spoken of */
-    uint32_t status; /* enum sstp_status, or any other number */
-    struct rd value; /* AttribValue, borrowed; often empty */
+    uint8_t attrib;       /* AttribID: the attribute spoken of */
+    uint32_t status;      /* enum sstp_status, or any other number */
+    struct rd value;      /* AttribValue, borrowed; often empty */
 };
 
 /* The first Status Info of a message; false (out untouched) when there is none with at least AttribID and Status. */
@@ -163,13 +163,13 @@ struct sstp_ack {
 MUST_USE int sstp_ack_parse(const struct sstp_msg *msg, struct sstp_ack *out);
 
 /* Encoders: one whole packet each; wr_ok() tells whether it did fit. */
-void sstp_ccr_encode(struct wr *w, uint16_t protocol);                   /* protocol: SSTP_PROTOCOL_PPP */
+void sstp_ccr_encode(struct wr *w, uint16_t protocol); /* protocol: SSTP_PROTOCOL_PPP */
 void sstp_ack_encode(struct wr *w, const struct sstp_ack *ack);
 /* Values are cut to SSTP_ATTR_VALUE_MAX. A NAK of SSTP_CCR_FAULTS_MAX faults fits in SSTP_NAK_MAX bytes. */
 void sstp_nak_encode(struct wr *w, const struct sstp_status_info *faults, size_t n);
 /* ABORT or DISCONNECT, always with Status Info: some clients act on nothing less (MS-SSTP 2.2.13, 2.2.14). */
 void sstp_status_encode(struct wr *w, enum sstp_type type, uint8_t attrib, uint32_t status);
-void sstp_bare_encode(struct wr *w, enum sstp_type type);                /* DISCONNECT_ACK, ECHO_*: 8 bytes */
+void sstp_bare_encode(struct wr *w, enum sstp_type type); /* DISCONNECT_ACK, ECHO_*: 8 bytes */
 
 const char *sstp_status_name(uint32_t status); /* "unknown" for a number of no meaning; never NULL */
 const char *sstp_type_name(uint16_t type);

@@ -6,8 +6,8 @@
 #include "base/timerq.h"
 
 /* MS-SSTP 3.1.2.1, 3.1.2.2 */
-#define ABORT_STATE_TIMER_1_MS 3000
-#define ABORT_STATE_TIMER_2_MS 1000
+#define ABORT_STATE_TIMER_1_MS      3000
+#define ABORT_STATE_TIMER_2_MS      1000
 #define DISCONNECT_STATE_TIMER_1_MS 5000
 #define DISCONNECT_STATE_TIMER_2_MS 1000
 
@@ -263,7 +263,7 @@ static int on_disconnect_ack(struct sstp_server *s, const struct sstp_msg *m, ui
 typedef int handler(struct sstp_server *s, const struct sstp_msg *m, uint64_t now_ms, struct evq *out);
 
 #define INVALID_MESSAGE 0 /* the row of what sstp_msg_parse() refused */
-#define ignored NULL
+#define ignored         NULL
 
 /* Columns in the order of enum sstp_server_state: Server_Call_Disconnected, the three states of a call, then
  * Call_Abort_Pending, Call_Abort_Timeout_Pending, Call_Disconnect_Ack_Pending, Call_Disconnect_Timeout_Pending. */
@@ -275,8 +275,7 @@ static handler *const matrix[SSTP_TYPES][SSTP_SERVER_STATES] = {
                                 ignored },
     [SSTP_CALL_CONNECT_NAK] = { ignored, on_unexpected, on_unexpected, on_unexpected, ignored, ignored, ignored,
                                 ignored },
-    [SSTP_CALL_CONNECTED] = { ignored, on_unexpected, on_connected, on_unexpected, ignored, ignored, ignored,
-                              ignored },
+    [SSTP_CALL_CONNECTED] = { ignored, on_unexpected, on_connected, on_unexpected, ignored, ignored, ignored, ignored },
     [SSTP_CALL_ABORT] = { ignored, on_abort, on_abort, on_abort, on_abort_answer, ignored, on_abort, ignored },
     [SSTP_CALL_DISCONNECT] = { ignored, on_disconnect, on_disconnect, on_disconnect, ignored, ignored, on_disconnect,
                                ignored },

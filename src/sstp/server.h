@@ -17,13 +17,13 @@
 #include "sstp/msg.h"
 
 enum sstp_server_state {
-    SSTP_SERVER_CALL_DISCONNECTED,       /* before init, and after the end                         */
-    SSTP_SERVER_CONNECT_REQUEST_PENDING, /* 200 sent, waiting for CALL_CONNECT_REQUEST             */
-    SSTP_SERVER_CALL_CONNECTED_PENDING,  /* ACK sent; PPP authenticates; waiting for CALL_CONNECTED */
-    SSTP_SERVER_CALL_CONNECTED,          /* crypto binding checked: data passes                    */
-    SSTP_SERVER_CALL_ABORT_PENDING,          /* ABORT sent first, waiting for the peer's    */
-    SSTP_SERVER_CALL_ABORT_TIMEOUT_PENDING,  /* ABORTs crossed, waiting for the close       */
-    SSTP_SERVER_CALL_DISCONNECT_ACK_PENDING, /* DISCONNECT sent                             */
+    SSTP_SERVER_CALL_DISCONNECTED,               /* before init, and after the end                         */
+    SSTP_SERVER_CONNECT_REQUEST_PENDING,         /* 200 sent, waiting for CALL_CONNECT_REQUEST             */
+    SSTP_SERVER_CALL_CONNECTED_PENDING,          /* ACK sent; PPP authenticates; waiting for CALL_CONNECTED */
+    SSTP_SERVER_CALL_CONNECTED,                  /* crypto binding checked: data passes                    */
+    SSTP_SERVER_CALL_ABORT_PENDING,              /* ABORT sent first, waiting for the peer's    */
+    SSTP_SERVER_CALL_ABORT_TIMEOUT_PENDING,      /* ABORTs crossed, waiting for the close       */
+    SSTP_SERVER_CALL_DISCONNECT_ACK_PENDING,     /* DISCONNECT sent                             */
     SSTP_SERVER_CALL_DISCONNECT_TIMEOUT_PENDING, /* DISCONNECT_ACK sent, waiting for close  */
     SSTP_SERVER_STATES
 };
@@ -38,31 +38,31 @@ enum sstp_event {
 };
 
 enum sstp_end_cause {
-    SSTP_END_PEER_DISCONNECT,   /* the client hung up                              */
-    SSTP_END_PEER_ABORT,        /* the client aborted: its status is in status     */
-    SSTP_END_OUR_DISCONNECT,    /* sstp_server_disconnect()                        */
-    SSTP_END_ABORT,             /* we aborted: see attrib and status               */
-    SSTP_END_BINDING,           /* we aborted: crypto binding failed, see binding  */
+    SSTP_END_PEER_DISCONNECT, /* the client hung up                              */
+    SSTP_END_PEER_ABORT,      /* the client aborted: its status is in status     */
+    SSTP_END_OUR_DISCONNECT,  /* sstp_server_disconnect()                        */
+    SSTP_END_ABORT,           /* we aborted: see attrib and status               */
+    SSTP_END_BINDING,         /* we aborted: crypto binding failed, see binding  */
     SSTP_END_NEGOTIATION_TIMEOUT,
-    SSTP_END_HELLO_TIMEOUT,     /* nothing heard                                   */
+    SSTP_END_HELLO_TIMEOUT, /* nothing heard                                   */
 };
 
 struct sstp_ended {
-    uint8_t cause;   /* enum sstp_end_cause     */
-    uint8_t attrib;  /* AttribID sent or received */
-    uint8_t binding; /* enum sstp_binding_fault */
-    uint8_t state;   /* enum sstp_server_state in which it happened */
-    uint32_t status; /* enum sstp_status sent or received */
+    uint8_t cause;              /* enum sstp_end_cause     */
+    uint8_t attrib;             /* AttribID sent or received */
+    uint8_t binding;            /* enum sstp_binding_fault */
+    uint8_t state;              /* enum sstp_server_state in which it happened */
+    uint32_t status;            /* enum sstp_status sent or received */
     uint8_t cert_hash_seen[32]; /* SSTP_BINDING_CERT: what the client sent, 20 or 32 bytes, rest zero */
     uint8_t hash_protocol;      /* SSTP_BINDING_*: what the client chose */
 };
 
 struct sstp_server_cfg {
-    uint8_t hash_mask;          /* SSTP_HASH_SHA1 | SSTP_HASH_SHA256 offered */
-    uint32_t negotiation_ms;    /* 60 000                                    */
-    uint32_t echo_idle_ms;      /* silence after which ECHO_REQUEST is sent  */
-    uint32_t echo_wait_ms;      /* silence after that until the call is dropped */
-    uint8_t naks_max;           /* 3                                         */
+    uint8_t hash_mask;       /* SSTP_HASH_SHA1 | SSTP_HASH_SHA256 offered */
+    uint32_t negotiation_ms; /* 60 000                                    */
+    uint32_t echo_idle_ms;   /* silence after which ECHO_REQUEST is sent  */
+    uint32_t echo_wait_ms;   /* silence after that until the call is dropped */
+    uint8_t naks_max;        /* 3                                         */
 };
 extern const struct sstp_server_cfg sstp_server_cfg_default; /* both hashes, 60 s, 25 s, 60 s, 3 */
 
@@ -73,12 +73,12 @@ struct sstp_server {
     struct sstp_cert_hashes cert;
     uint64_t deadline_ms;
     uint8_t nonce[SSTP_NONCE_LEN];
-    uint8_t hlak[SSTP_HLAK_LEN];  /* secret; wiped when used and at fini */
-    uint8_t *held_cc;             /* SSTP_CC_LEN bytes, owned, only while CC waits for authentication */
+    uint8_t hlak[SSTP_HLAK_LEN]; /* secret; wiped when used and at fini */
+    uint8_t *held_cc;            /* SSTP_CC_LEN bytes, owned, only while CC waits for authentication */
     uint8_t naks;
     bool authenticated;
     bool echo_sent;
-    bool ended;                   /* SSTP_EV_ENDING was given */
+    bool ended; /* SSTP_EV_ENDING was given */
     struct rng rng;
 };
 

@@ -121,18 +121,23 @@ static int key_read(struct build *b, const struct tls_cert_source *src, struct c
     c->key = PEM_read_bio_PrivateKey(bio, NULL, password_cb, &encrypted);
     BIO_free(bio);
     if (encrypted)
-        return fail(b, "%s: its key is encrypted with a password: take that off with `openssl pkey -in KEY -out NEW`", src->name);
+        return fail(b, "%s: its key is encrypted with a password: take that off with `openssl pkey -in KEY -out NEW`",
+                    src->name);
     if (!c->key)
-        return fail(b, "%s: no private key can be read from its key file: it must be PEM, `BEGIN PRIVATE KEY`", src->name);
+        return fail(b, "%s: no private key can be read from its key file: it must be PEM, `BEGIN PRIVATE KEY`",
+                    src->name);
     ERR_clear_error();
     switch (EVP_PKEY_get_base_id(c->key)) {
     case EVP_PKEY_RSA: c->slot = SLOT_RSA; break;
     case EVP_PKEY_EC: c->slot = SLOT_EC; break;
     case EVP_PKEY_ED25519: c->slot = SLOT_ED25519; break;
-    default: return fail(b, "%s: its key is neither RSA, ECDSA nor Ed25519: get a certificate with one of these", src->name);
+    default:
+        return fail(b, "%s: its key is neither RSA, ECDSA nor Ed25519: get a certificate with one of these", src->name);
     }
     if (X509_check_private_key(c->leaf, c->key) != 1)
-        return fail(b, "%s: its key does not belong to its certificate: give the key that the certificate was issued for", src->name);
+        return fail(b,
+                    "%s: its key does not belong to its certificate: give the key that the certificate was issued for",
+                    src->name);
     return 0;
 }
 
@@ -162,8 +167,8 @@ static int name_add(struct build *b, size_t i, const char *text)
     }
     int *slot = &nm->cert[b->certs[i].slot];
     if (*slot && *slot != (int)i + 1)
-        return fail(b, "%s and %s: both are for \"%s\" with the same type of key: take the name out of one of them", b->src[*slot - 1].name,
-                    b->src[i].name, text);
+        return fail(b, "%s and %s: both are for \"%s\" with the same type of key: take the name out of one of them",
+                    b->src[*slot - 1].name, b->src[i].name, text);
     *slot = (int)i + 1;
     return 0;
 }

@@ -22,7 +22,9 @@ bool tls_certs_h2(const struct tls_certs *c, const char *sni);
 
 /* ---- hello.c ---- */
 
-/* Reads what a ClientHello's server_name extension holds (RFC 6066 3). NULL: nothing usable. Lower case, no final dot. */
+/*
+ * Reads what a ClientHello's server_name extension holds (RFC 6066 3). NULL: nothing usable. Lower case, no final dot.
+ */
 const char *tls_sni_parse(struct rd ext, char out[SNI_MAX + 1]);
 
 /* The client hello and ALPN callbacks of one context. */
@@ -38,7 +40,9 @@ MUST_USE int tls_tickets_install(SSL_CTX *ctx, struct tls_ticket_keys *keys);
 /* A new key; tickets under the one before are still accepted, older ones no more. Happens by itself every 12 hours. */
 void tls_ticket_keys_rotate(struct tls_ticket_keys *keys);
 
-/* After a handshake: the leaf that this client was shown, now or in the full handshake that it resumes. False: unknown. */
+/*
+ * After a handshake: the leaf that this client was shown, now or in the full handshake that it resumes. False: unknown.
+ */
 MUST_USE bool tls_leaf_get(SSL *ssl, uint8_t out[TLS_LEAF_LEN]);
 
 /* ---- stream.c ---- */

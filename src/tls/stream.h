@@ -1,9 +1,9 @@
 /*
- * A server-side TLS stream on a non-blocking socket. It does not own the descriptor and never blocks: ERR_AGAIN says that
- * tls_stream_wants() events must come first. The process ignores SIGPIPE.
+ * A server-side TLS stream on a non-blocking socket. It does not own the descriptor and never blocks: ERR_AGAIN says
+ * that tls_stream_wants() events must come first. The process ignores SIGPIPE.
  *
- * The hashes of the served leaf are those of the certificate that this very connection was shown; for a resumed session they come
- * out of the ticket, where the full handshake put them.
+ * The hashes of the served leaf are those of the certificate that this very connection was shown; for a resumed session
+ * they come out of the ticket, where the full handshake put them.
  */
 #ifndef GH_TLS_STREAM_H
 #define GH_TLS_STREAM_H
@@ -30,17 +30,21 @@ MUST_USE int tls_stream_handshake(struct tls_stream *s);
 int tls_stream_wants(const struct tls_stream *s);
 
 /*
- * Reads up to cap bytes (one record at a time, whatever remains of it first). 0 with *n > 0; ERR_AGAIN; ERR_CLOSED at close_notify or
- * end of file; ERR_PEER. Never returns 0 with *n == 0.
+ * Reads up to cap bytes (one record at a time, whatever remains of it first). 0 with *n > 0; ERR_AGAIN; ERR_CLOSED at
+ * close_notify or end of file; ERR_PEER. Never returns 0 with *n == 0.
  */
 MUST_USE int tls_stream_read(struct tls_stream *s, void *buf, size_t cap, size_t *n);
 
-/* True when plaintext or undecrypted records are buffered inside, so that the socket may never become readable for them. */
+/*
+ * True when plaintext or undecrypted records are buffered inside, so that the socket may never become readable for
+ * them.
+ */
 bool tls_stream_pending(const struct tls_stream *s);
 
 /*
- * Writes up to len bytes; 0 with *n > 0 accepted (may be fewer than len); ERR_AGAIN: repeat with the same first bytes, at least as many as
- * before (another address is fine); ERR_CLOSED, ERR_PEER. Pieces of up to TLS_RECORD_MAX make one record each.
+ * Writes up to len bytes; 0 with *n > 0 accepted (may be fewer than len); ERR_AGAIN: repeat with the same first bytes,
+ * at least as many as before (another address is fine); ERR_CLOSED, ERR_PEER. Pieces of up to TLS_RECORD_MAX make one
+ * record each.
  */
 MUST_USE int tls_stream_write(struct tls_stream *s, const void *buf, size_t len, size_t *n);
 
@@ -48,14 +52,17 @@ MUST_USE int tls_stream_write(struct tls_stream *s, const void *buf, size_t len,
 MUST_USE int tls_stream_shutdown(struct tls_stream *s);
 
 /* After the handshake. */
-const char *tls_stream_sni(const struct tls_stream *s);      /* NULL: none was sent */
-bool tls_stream_h2(const struct tls_stream *s);              /* ALPN chose h2 */
+const char *tls_stream_sni(const struct tls_stream *s); /* NULL: none was sent */
+bool tls_stream_h2(const struct tls_stream *s);         /* ALPN chose h2 */
 bool tls_stream_resumed(const struct tls_stream *s);
-const char *tls_stream_version(const struct tls_stream *s);  /* "TLSv1.3" */
+const char *tls_stream_version(const struct tls_stream *s); /* "TLSv1.3" */
 const char *tls_stream_cipher(const struct tls_stream *s);
 void tls_stream_leaf_hashes(const struct tls_stream *s, uint8_t sha1[20], uint8_t sha256[32]);
 
-/* What went wrong, for the log: static or owned by the stream, never NULL, no secrets ("no shared cipher", "http request"). */
+/*
+ * What went wrong, for the log: static or owned by the stream, never NULL, no secrets ("no shared cipher", "http
+ * request").
+ */
 const char *tls_stream_error(const struct tls_stream *s);
 
 #endif

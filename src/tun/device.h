@@ -1,6 +1,6 @@
 /*
- * The TUN interface, privileged side: made, addressed and brought up by the monitor. It is not persistent: it goes away with the
- * last queue descriptor, whatever happens to the processes.
+ * The TUN interface, privileged side: made, addressed and brought up by the monitor. It is not persistent: it goes away
+ * with the last queue descriptor, whatever happens to the processes.
  */
 #ifndef GH_TUN_DEVICE_H
 #define GH_TUN_DEVICE_H
@@ -16,18 +16,18 @@ struct tun_net4 {
 };
 
 struct tun_params {
-    const char *name;      /* interface name */
-    unsigned queues;       /* one a worker */
-    int mtu;               /* bytes */
-    uint32_t server_ip4;   /* host order: our address, with the prefix of nets[0] */
+    const char *name;    /* interface name */
+    unsigned queues;     /* one a worker */
+    int mtu;             /* bytes */
+    uint32_t server_ip4; /* host order: our address, with the prefix of nets[0] */
     const struct tun_net4 *nets;
-    size_t n_nets;         /* routes to nets[1..] are added */
+    size_t n_nets;          /* routes to nets[1..] are added */
     const uint8_t *ip6_iid; /* 8 bytes: fe80::/64 with this identifier is added; NULL: IPv6 is switched off */
 };
 
 /*
- * Opens `queues` descriptors (IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR, non-blocking) and configures the interface.
- * On failure nothing is left; err says what and what to do. fds has room for queues.
+ * Opens `queues` descriptors (IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR, non-blocking) and configures the
+ * interface. On failure nothing is left; err says what and what to do. fds has room for queues.
  */
 MUST_USE int tun_device_open(const struct tun_params *p, int *fds, char *err, size_t err_cap);
 

@@ -49,7 +49,8 @@ static int talk(struct netlink *nl, struct nlmsghdr *h)
     ssize_t n = mnl_socket_recvfrom(nl->sock, answer, sizeof answer);
     if (n < 0)
         return ERR_SYSTEM;
-    return mnl_cb_run(answer, (size_t)n, h->nlmsg_seq, mnl_socket_get_portid(nl->sock), NULL, NULL) < 0 ? ERR_SYSTEM : 0;
+    return mnl_cb_run(answer, (size_t)n, h->nlmsg_seq, mnl_socket_get_portid(nl->sock), NULL, NULL) < 0 ? ERR_SYSTEM
+                                                                                                        : 0;
 }
 
 static struct nlmsghdr *link_begin(struct netlink *nl, void *buf, unsigned flags)

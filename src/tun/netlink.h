@@ -1,4 +1,7 @@
-/* The few rtnetlink requests that the TUN interface needs. Each returns 0, or ERR_SYSTEM with errno set by the kernel's answer. */
+/*
+ * The few rtnetlink requests that the TUN interface needs. Each returns 0, or ERR_SYSTEM with errno set by the kernel's
+ * answer.
+ */
 #ifndef GH_TUN_NETLINK_H
 #define GH_TUN_NETLINK_H
 

@@ -13,8 +13,8 @@
 #include "base/pkt.h"
 
 struct tun_queue {
-    int fd;           /* not owned */
-    uint8_t *arena;   /* owned: PKT_BATCH_MAX slots */
+    int fd;         /* not owned */
+    uint8_t *arena; /* owned: PKT_BATCH_MAX slots */
     uint64_t written, write_errors;
 };
 
@@ -26,8 +26,9 @@ void tun_queue_fini(struct tun_queue *q);
 MUST_USE int tun_queue_read(struct tun_queue *q, struct pkt_batch *b);
 
 /*
- * Writes all packets of b in order; what the kernel refuses is counted, not retried. Writes over up to PKT_HEADROOM bytes in front of each
- * packet just before it goes out: what stands there may be the end of the packet before, which is gone by then.
+ * Writes all packets of b in order; what the kernel refuses is counted, not retried. Writes over up to PKT_HEADROOM
+ * bytes in front of each packet just before it goes out: what stands there may be the end of the packet before, which
+ * is gone by then.
  */
 void tun_queue_write(struct tun_queue *q, const struct pkt_batch *b);
 

@@ -668,8 +668,7 @@ static void test_des7(void **state)
     assert_non_null(root);
     size_t i, checked = 0;
     /* ChallengeResponse, RFC 2759 8.5: three keys of 7 bytes from the hash and 5 zero bytes (9.2 and others). */
-    json_array_foreach(json_object_get(root, "auth"), i, v)
-    {
+    json_array_foreach(json_object_get(root, "auth"), i, v) {
         uint8_t keys[21] = { 0 }, challenge[8], want[24], out[24];
         hex(text_of(v, "nt_hash"), keys, 16);
         hex(text_of(v, "challenge8"), challenge, 8);

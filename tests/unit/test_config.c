@@ -194,8 +194,8 @@ static const struct {
     { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"a..b\" ]; } );", 1, "config-bad-value", "a..b" },
     { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"a.x\", \"A.x\" ]; } );", 1, "config-duplicate",
       "a.x" },
-    { "certificates: ( { chain = \"/c\"; key = \"/k\"; },\n { chain = \"/d\"; key = \"/e\"; },\n { chain = \"/f\"; key = "
-      "\"/g\"; } );",
+    { "certificates: ( { chain = \"/c\"; key = \"/k\"; },\n { chain = \"/d\"; key = \"/e\"; },\n "
+      "{ chain = \"/f\"; key = \"/g\"; } );",
       3, "config-duplicate", "\"default\"" },
     { "certificates: ( { name = \"a\"; chain = \"/c\"; key = \"/k\"; },\n { name = \"a\"; chain = \"/d\"; key = "
       "\"/e\"; for = [ \"b.x\" ]; } );",

@@ -10,7 +10,8 @@
 
 #include "ip/inner.h"
 
-static const uint8_t v4[28] = { 0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 77, 0, 2, 10, 77, 0, 1, 0, 7, 0, 7, 0, 8, 0, 0 };
+static const uint8_t v4[28] = { 0x45, 0, 0,  28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 77,
+                                0,    2, 10, 77, 0, 1, 0, 7, 0,  7,  0, 8, 0,  0 };
 
 static bool view(const void *data, size_t len, struct ip_view *out)
 {

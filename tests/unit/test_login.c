@@ -178,8 +178,7 @@ static void test_vectors(void **state)
     json_t *root = json_load_file(VECTORS_DIR "/mschapv2.json", 0, NULL), *v;
     size_t i;
     assert_true(json_array_size(json_object_get(root, "auth")) >= 6);
-    json_array_foreach(json_object_get(root, "auth"), i, v)
-    {
+    json_array_foreach(json_object_get(root, "auth"), i, v) {
         const char *name = json_string_value(json_object_get(v, "user"));
         char line[512];
         uint8_t hlak[32];

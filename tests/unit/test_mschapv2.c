@@ -80,8 +80,7 @@ static void test_arithmetic(void **state)
     json_t *root = load("mschapv2.json"), *v;
     size_t i;
     assert_true(json_array_size(json_object_get(root, "auth")) >= 6);
-    json_array_foreach(json_object_get(root, "auth"), i, v)
-    {
+    json_array_foreach(json_object_get(root, "auth"), i, v) {
         const char *password = text(v, "password"), *bare;
         size_t bare_len;
         uint8_t hash[16], challenge8[8], nt[24], hlak[32];
@@ -252,8 +251,7 @@ static void test_packets(void **state)
     (void)state;
     json_t *root = load("mschapv2.json"), *v;
     size_t i;
-    json_array_foreach(json_object_get(root, "auth"), i, v)
-    {
+    json_array_foreach(json_object_get(root, "auth"), i, v) {
         check_challenge(v);
         check_response(v);
         check_success(v);
@@ -272,8 +270,7 @@ static void test_failure_vectors(void **state)
     json_t *root = load("mschapv2.json"), *v;
     size_t i;
     assert_true(json_array_size(json_object_get(root, "failure_messages")) >= 4);
-    json_array_foreach(json_object_get(root, "failure_messages"), i, v)
-    {
+    json_array_foreach(json_object_get(root, "failure_messages"), i, v) {
         struct chap_failure f;
         uint8_t buf[256];
         struct wr w = wr_make(buf, sizeof buf);
@@ -419,8 +416,7 @@ static void test_pap(void **state)
     (void)state;
     json_t *root = load("ppp-frames.json"), *v;
     size_t i, seen = 0;
-    json_array_foreach(json_object_get(root, "frames"), i, v)
-    {
+    json_array_foreach(json_object_get(root, "frames"), i, v) {
         struct bytes b = bin(v, "hex");
         if (b.len < 8 || memcmp(b.data, "\xff\x03\xc0\x23", 4) != 0)
             continue;

@@ -107,9 +107,9 @@ static const char *frame_named(json_t *frames, const char *prefix)
 {
     size_t i;
     json_t *one;
-    json_array_foreach(frames, i,
-                       one) if (strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) ==
-                                0) return json_string_value(json_object_get(one, "hex"));
+    json_array_foreach(frames, i, one)
+        if (strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) == 0)
+            return json_string_value(json_object_get(one, "hex"));
     fail_msg("no vector %s", prefix);
     return "";
 }
@@ -183,11 +183,10 @@ static const char *step_named(json_t *steps, const char *from, const char *prefi
 {
     size_t i;
     json_t *one;
-    json_array_foreach(steps, i,
-                       one) if (strcmp(json_string_value(json_object_get(one, "from")), from) == 0 &&
-                                strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) == 0 &&
-                                skip-- == 0) return json_string_value(json_object_get(one, "hex")) +
-        8; /* without the SSTP header */
+    json_array_foreach(steps, i, one)
+        if (strcmp(json_string_value(json_object_get(one, "from")), from) == 0 &&
+            strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) == 0 && skip-- == 0)
+            return json_string_value(json_object_get(one, "hex")) + 8; /* without the SSTP header */
     fail_msg("no step %s", prefix);
     return "";
 }
@@ -290,8 +289,7 @@ static void test_session_mutated(void **state)
     size_t i;
     json_t *one;
     f.cfg = plain;
-    json_array_foreach(s, i, one)
-    {
+    json_array_foreach(s, i, one) {
         const char *hex = json_string_value(json_object_get(one, "hex"));
         uint8_t bytes[256];
         if (strncmp(hex, "1000", 4) != 0)

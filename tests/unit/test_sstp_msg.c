@@ -246,6 +246,7 @@ static void test_stream_is_cut_into_packets(void **state)
         int result;
         size_t left; /* bytes after the packet */
     } rows[] = {
+        /* clang-format off */
         { "", ERR_AGAIN, 0 },
         { "20", ERR_PEER, 0 },               /* another version is seen at once */
         { "11010008", ERR_PEER, 0 },
@@ -266,6 +267,7 @@ static void test_stream_is_cut_into_packets(void **state)
         { "10fe0005aa", 0, 0 },              /* C is clear: data */
         { "100100080008000010", 0, 1 },
         { "10000fff00", ERR_AGAIN, 0 },
+        /* clang-format on */
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct bytes x = unhex(rows[i].hex);
@@ -293,6 +295,7 @@ static void test_longest_packet(void **state)
 static void test_invalid_messages(void **state)
 {
     (void)state;
+    /* clang-format off */
     static const char *const invalid[] = {
         "1001000800000000", "10010008000a0000", "10010008ffff0000",             /* unknown types */
         "1001000c0001000100010000", "1001000c0001000100010001",                 /* attribute Length 0..3 */
@@ -307,8 +310,10 @@ static void test_invalid_messages(void **state)
         "1000000800080000",                                                     /* not a control packet */
         "100100080008000000", "2001000800080000", "10010007000800", "",         /* not one whole packet */
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof invalid / sizeof *invalid; i++)
         assert_int_equal(parse_hex(invalid[i]), ERR_PEER);
+    /* clang-format off */
     static const char *const valid[] = {
         "1001000c0005000100020003", "100100080005ffff", "1001000c000500000badcafe", /* by type alone */
         "1001000c0006000100000008", "1001000900060000aa", "1001000c0003000100020000", "1001000800030000",
@@ -317,6 +322,7 @@ static void test_invalid_messages(void **state)
         CCR, "10ff000800080000", "1001f00800080000",
         "1001000e00010001ff01f0060001",                                             /* reserved bits of an attribute */
     };
+    /* clang-format on */
     for (size_t i = 0; i < sizeof valid / sizeof *valid; i++)
         assert_int_equal(parse_hex(valid[i]), 0);
 }
@@ -343,9 +349,11 @@ static void test_request_faults(void **state)
         { "1001001a000100020001000600010002000c0000000000000004",
           "1001001c0003000100020014000000020000000b0000000000000004" },
         /* Status Info too short, twice; a binding has no place here; protocol 2: four faults in one NAK */
+        /* clang-format off */
         { "1001001a00010004000200040002000400030004000100060002",
           "1001003a0003000400" "02000c0000000200000003" "0002000c0000000200000001" "0002000c0000000300000002"
           "0002000e00000001000000040002" },
+        /* clang-format on */
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct bytes x = unhex(rows[i].ccr);

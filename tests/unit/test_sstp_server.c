@@ -14,18 +14,20 @@
 #include "base/timerq.h"
 #include "sstp/server.h"
 
-#define T0 1000000u
-#define CCR "1001000e00010001000100060001"
+#define T0      1000000u
+#define CCR     "1001000e00010001000100060001"
 #define CCR_BAD "1001000e00010001000100060002"
-#define ACK "10010030000200010004002800000003000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
-#define NAK "10010016000300010002000e00000001000000040002"
-#define ABORT "10010014000500010002000c0000000200000008"
-#define DISCONNECT "10010014000600010002000c0000000000000000"
+#define ACK                                                                                                            \
+    "10010030000200010004002800000003000102030405060708090a0b0c0d0e0f"                                                 \
+    "101112131415161718191a1b1c1d1e1f"
+#define NAK            "10010016000300010002000e00000001000000040002"
+#define ABORT          "10010014000500010002000c0000000200000008"
+#define DISCONNECT     "10010014000600010002000c0000000000000000"
 #define DISCONNECT_ACK "1001000800070000"
-#define ECHO_REQUEST "1001000800080000"
-#define ECHO_RESPONSE "1001000800090000"
-#define UNKNOWN "10010008000a0000"
-#define CC_NO_ATTR "1001000800040000"
+#define ECHO_REQUEST   "1001000800080000"
+#define ECHO_RESPONSE  "1001000800090000"
+#define UNKNOWN        "10010008000a0000"
+#define CC_NO_ATTR     "1001000800040000"
 
 /* One machine with its queue and what came out of it. */
 struct rig {
@@ -36,8 +38,8 @@ struct rig {
     uint8_t buf[8192];
     struct evq q;
     uint64_t now;
-    struct sstp_ended why;       /* of the last ENDING */
-    uint8_t sent[SSTP_PKT_MAX];  /* the last packet sent */
+    struct sstp_ended why;      /* of the last ENDING */
+    uint8_t sent[SSTP_PKT_MAX]; /* the last packet sent */
     size_t sent_len;
     unsigned ups, endings, closes;
 };
@@ -83,7 +85,7 @@ static void rig_up(struct rig *r)
     start(r);
 }
 
-static const char *const causes[] = { "peer-disconnect", "peer-abort", "disconnect", "abort",
+static const char *const causes[] = { "peer-disconnect", "peer-abort",  "disconnect", "abort",
                                       "binding",         "negotiation", "hello" };
 
 static void describe_sent(struct rig *r, const struct ev *e, char *out, size_t cap)
@@ -237,9 +239,7 @@ static void reach(struct rig *r, enum column c)
         reach(r, UP);
         assert_string_equal(input_hex(r, DISCONNECT), "CALL_DISCONNECT_ACK ENDING(peer-disconnect)");
         break;
-    case OFF:
-        assert_string_equal(pass(r, 60000), "ENDING(negotiation) CLOSE");
-        break;
+    case OFF: assert_string_equal(pass(r, 60000), "ENDING(negotiation) CLOSE"); break;
     case COLUMNS: fail();
     }
     assert_int_equal(r->s.state, state_of[c]);
@@ -260,6 +260,7 @@ struct matrix_row {
     } cell[COLUMNS];
 };
 
+/* clang-format off */
 #define WRONG { "ABORT(2,5) ENDING(abort)", AP }
 #define BROKEN { "ABORT(2,7) ENDING(abort)", AP }
 #define ENDED [OFF] = { "", OFF }, [ATP] = { "", ATP }, [DTP] = { "", DTP }
@@ -299,6 +300,7 @@ static const struct matrix_row matrix[] = {
     { "echo with attribute", "1001000e00080001000100060001", { TEARDOWN, EVERY_CALL(BROKEN) } },
     { "CCR cut", "1001000c0001000100010010", { TEARDOWN, EVERY_CALL(BROKEN) } },
 };
+/* clang-format on */
 
 static void test_every_cell_of_the_matrix(void **state)
 {
