@@ -17,19 +17,19 @@
  *   phase NAME                    must be this one
  *   mru N                         the client's MRU must be this one
  *
- *
  * With the SSTP machine (`sstp` instead of `start`; PPP then starts when the machine says so):
- *   header LINE                   a line of the client's HTTP head; `http` judges the head, which has to be an SSTP
- * request > sstp HEX                    a control packet               < sstp HEX       likewise (a last `*`: anything
- * follows) > cc sha1|sha256 [bad]        CALL_CONNECTED with the binding of the last response; bad: of other keys ! up
- * | ending CAUSE | close   events of the machine
+ *   header LINE                   a line of the client's HTTP head
+ *   http                          judges the head, which has to be an SSTP request
+ *   > sstp HEX                    a control packet
+ *   < sstp HEX                    likewise (a last `*`: anything follows)
+ *   > cc sha1|sha256 [bad]        CALL_CONNECTED with the binding of the last response; bad: of other keys
+ *   ! up | ending CAUSE | close   events of the machine
+ *   ! data                        the network frame that the client just sent passed the gate
  *
  * ID is a number, `$` (that of our latest request of the protocol), `$+1`, or, expected, `*`. DATA are pieces: hex
- * digits with
- * `_` for any digit, "text", `=` (the data of our latest request, for an Ack), `*` at the end (anything), and for
- * responses `mschapv2 NAME PASSWORD`, `md5 NAME SECRET`, `login NAME PASSWORD`. Every event has to be expected before
- * the next
- * `>`, `+` or command. `#` starts a comment.
+ * digits with `_` for any digit, "text", `=` (the data of our latest request, for an Ack), `*` at the end (anything),
+ * and for responses `mschapv2 NAME PASSWORD`, `md5 NAME SECRET`, `login NAME PASSWORD`. Every event has to be expected
+ * before the next `>`, `+` or command. `#` starts a comment.
  */
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -52,6 +52,7 @@
 
 #define WORDS_MAX   64
 #define SSTP_EVENTS 0x100 /* added to the types of the SSTP machine's events */
+#define DATA_PASSED 0x200 /* an event of our own: a network frame that the gate let through */
 
 struct request { /* our latest Configure-Request or Challenge of a protocol */
     uint16_t protocol;
@@ -403,8 +404,12 @@ static void client_sends(struct run *r, char **word)
     struct rd peek = rd_make(frame, n);
     uint16_t protocol;
     sstp_server_alive(&r->sstp, r->now_ms);
-    if (r->with_sstp && ppp_frame_open(&peek, &protocol) && !sstp_server_may_pass(&r->sstp, protocol))
-        return;
+    if (r->with_sstp && ppp_frame_open(&peek, &protocol)) {
+        if (!sstp_server_may_pass(&r->sstp, protocol))
+            return;
+        if (protocol < 0x8000)
+            evq_put(&r->seen, DATA_PASSED, frame, n);
+    }
     check(r, ppp_link_input(r->link, rd_make(frame, n), r->now_ms, &r->q), "input");
 }
 
@@ -472,8 +477,13 @@ static bool expect_sstp_event(struct run *r, char **word)
 
 static void expect_event(struct run *r, char **word)
 {
+    struct ev ev;
     if (expect_sstp_event(r, word))
         return;
+    if (strcmp(word[0], "data") == 0) {
+        next_event(r, DATA_PASSED, &ev);
+        return;
+    }
     static const char *const names[] = {
         [PPP_EV_AUTH] = "auth",         [PPP_EV_AUTHED] = "authed", [PPP_EV_IP4_UP] = "ip4-up",
         [PPP_EV_IP4_DOWN] = "ip4-down", [PPP_EV_IP6_UP] = "ip6-up", [PPP_EV_IP6_DOWN] = "ip6-down",
@@ -484,7 +494,6 @@ static void expect_event(struct run *r, char **word)
         type++;
     if (type > PPP_EV_DOWN)
         die(r, "unknown event", word[0]);
-    struct ev ev;
     char got[300] = "";
     next_event(r, type, &ev);
     if (type == PPP_EV_AUTH)
