@@ -59,6 +59,7 @@ static void take_fds(struct msghdr *h, int *fds, unsigned max, unsigned *n)
 
 int priv_recv(int channel, struct priv_msg *m, int *fds, unsigned fds_max)
 {
+    /* cppcheck-suppress ctuuninitvar ; recvmsg fills it */
     struct iovec iov = { m, sizeof *m };
     union fd_control control;
     struct msghdr h = {
