@@ -308,7 +308,7 @@ static void test_fd_refused_is_closed(void **state)
 static void test_fini_closes_what_is_left(void **state)
 {
     (void)state;
-    struct fix *g;
+    struct fix *g = NULL;
     assert_int_equal(setup((void **)&g), 0);
     struct watch w;
     watch_open(g, &w, 0);
