@@ -28,7 +28,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 VECTORS = os.path.join(ROOT, "tests", "vectors")
-OUT = os.path.join(HERE, "out")
+OUT = os.path.abspath(os.environ.get("LAB_OUT") or os.path.join(HERE, "out"))  # /tmp and /run are others in the guest
 
 CLIENT4, SERVER4 = "192.0.2.1", "192.0.2.2"
 CLIENT6, SERVER6 = "2001:db8:1::1", "2001:db8:1::2"
@@ -220,12 +220,16 @@ class Netns:
         with self.entered():
             return socket.socket(family, kind)
 
-    def connect(self, host, port, timeout=10):
-        """A connected TCP socket to a literal address."""
+    def connect(self, host, port, timeout=10, source=None, receive_buffer=None):
+        """A connected TCP socket to a literal address, from `source` if given."""
         s = self.sock(socket.AF_INET6 if ":" in host else socket.AF_INET)
         s.settimeout(timeout)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if receive_buffer:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
+            if source:
+                s.bind((source, 0))
             s.connect((host, port))
         except OSError:
             s.close()
@@ -409,6 +413,7 @@ class Gatehouse:
         self.before = self.leavings()
         self.proc = self.ns.start([*self.prefix, gatehouse_path(), "serve", "-c", self.conf_path], self.log_path,
                                   cwd="/")
+        self.lab.servers.append(self)
         return self.proc
 
     def start(self, timeout=15):
@@ -517,6 +522,8 @@ class Gatehouse:
                 self.proc.p.wait(8)
             self.proc.close()
             self.proc = None
+        if self in self.lab.servers:
+            self.lab.servers.remove(self)
 
 
 # ---- the host inside -----------------------------------------------------------------------------------------------
@@ -647,12 +654,24 @@ class Uml:
         _forget(self)
 
 
+def server_fault(lines):
+    """The first line in which a server says that it did not serve the guest; None when the guest itself went away."""
+    for e in lines:
+        if (e.get("peer") or "").rpartition(":")[0] not in (GUEST4, f"[{GUEST6}]"):
+            continue
+        if e["event"] in ("refused", "timed-out") or (e["event"] == "tls-failed" and e.get("reason") != "closed"):
+            return e["text"]
+    return None
+
+
 class Sstpc:
     """One dial of the stock Linux client in the guest."""
 
     OPTIONS = ("nodetach noauth refuse-eap refuse-pap refuse-chap refuse-mschap noipdefault nodefaultroute nobsdcomp "
                "nodeflate novj debug logfd 2 lock")
     TOO_FAST = "The event loop terminated unsuccessfully"
+    REDIALS_MAX = 40  # in one run: more is no race
+    redials = 0
 
     def __init__(self, uml, user, password, host, ca=None, sni=True, routes=(), pppd=""):
         self.uml, self.n, self.routes = uml, next(uml.calls), routes
@@ -670,14 +689,21 @@ class Sstpc:
     def _dial(self):
         """
         sstpc 1.0.18 gives up when the whole TLS handshake passes within its first SSL_write, then waiting for nothing.
-        On a wire that does not happen; here a fast handshake does it, so such a dial is made again, and no other.
+        On a wire that does not happen; here a fast handshake does it, so such a dial is made again, and no other: not
+        when the server found fault with it, and not without end.
         """
         for _ in range(20):
+            marks = [(gh, gh.mark()) for gh in self.uml.lab.servers]
             self.uml.sh(self.command)
             log = wait_for(lambda: (lambda t: t if "CONNECT REQUEST" in t or "**Error" in t else None)(self.log()), 15,
                            lambda: f"sstpc says something: {self.log()}")
             if self.TOO_FAST not in log or "CONNECT REQUEST" in log:
                 return
+            for gh, since in marks:
+                fault = server_fault(gh.log()[since:])
+                check(not fault, f"sstpc gave up, and not because it is too fast: {fault}")
+            Sstpc.redials += 1
+            check(Sstpc.redials <= self.REDIALS_MAX, f"sstpc's race was met {Sstpc.redials} times in this run: {log}")
         raise LabError(f"sstpc could not dial: {log}")
 
     def __enter__(self):
@@ -749,6 +775,7 @@ class Lab:
         _register(_Folder(self.run_dir))
         self.test_dir = OUT
         self._uml = None
+        self.servers = []  # that are running
         self.hosts = [("www.example.com", SERVER4), ("vpn.example.com", SERVER4), ("six.example.com", SERVER6)]
         self._topology()
         self.ca = Ca(os.path.join(OUT, "ca"))

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Runs the laboratory's tests: ./run.py [-v] [-l] [NAME...]   (NAME: part of `file.test`)
+"""Runs the laboratory's tests: ./run.py [-v] [-l] [--strict] [NAME...]   (NAME: part of `file.test`)
 
 A test is a function test_*(lab) or test_*(lab, shared) in test_*.py. `shared` is what the file's own fixture(lab), a
 context manager, yields: a server that several tests use; it is made anew after a test that failed.
-Logs: out/<file.test>/.
+Logs: out/<file.test>/, or below LAB_OUT. --strict: what cannot run here has failed. The exit status is 0 only when every
+test that was asked for ran to its end and none failed.
 """
 
 import contextlib
@@ -34,8 +35,8 @@ def discover(filters):
 
 
 class Runner:
-    def __init__(self, lab, verbose):
-        self.lab, self.verbose = lab, verbose
+    def __init__(self, lab, verbose, strict):
+        self.lab, self.verbose, self.strict = lab, verbose, strict
         self.passed = self.failed = self.skipped = 0
         self.stack, self.shared = None, None
 
@@ -65,9 +66,11 @@ class Runner:
         try:
             body()
         except lablib.Skip as e:
-            self.skipped += 1
-            print(f"skip {name}: {e}", flush=True)
-            return True
+            if not self.strict:
+                self.skipped += 1
+                print(f"skip {name}: {e}", flush=True)
+                return True
+            error = lablib.LabError(f"cannot run here: {e}")
         except Exception as e:  # a failure of this test, whatever it is
             error = e
         took = time.monotonic() - began
@@ -102,32 +105,54 @@ class Runner:
             self.one(f"{module.__name__[5:]}.stop", lambda: self.drop_shared(False))
 
 
+def run(found, verbose, strict):
+    """Runs all; returns (passed, failed, skipped, reason why it was cut short or None)."""
+    r, short = None, None
+    try:
+        lab = lablib.Lab()
+        r = Runner(lab, verbose, strict)
+        for module, tests in found:
+            r.module(module, tests)
+    except lablib.Skip as e:  # of the laboratory itself
+        print(f"{'not ok' if strict else 'skip'} everything: {e}")
+        n = sum(len(t) for _, t in found)
+        return (0, n, 0, None) if strict else (0, 0, n, None)
+    except (KeyboardInterrupt, SystemExit) as e:
+        short = f"stopped by {type(e).__name__} {e}".strip()
+    except Exception as e:  # a fault of the laboratory: no test's
+        short = f"{type(e).__name__}: {e}"
+        traceback.print_exc()
+    finally:
+        if r:
+            r.drop_shared(True)
+        lablib.teardown()
+    return (r.passed, r.failed, r.skipped, short) if r else (0, 0, 0, short)
+
+
 def main():
     args = sys.argv[1:]
-    verbose = "-v" in args
-    found = discover([a for a in args if not a.startswith("-")])
+    names = [a for a in args if not a.startswith("-")]
+    unknown = [a for a in args if a.startswith("-") and a not in ("-v", "-l", "--strict")]
+    found = discover(names)
+    missing = [n for n in names if not any(n in t for _, tests in found for t, _ in tests)]
+    if unknown or missing:
+        print(f"unknown: {' '.join(unknown + missing)}; see run.py -l", file=sys.stderr)
+        return 2
     if "-l" in args:
         for _, tests in found:
             print("\n".join(n for n, _ in tests))
         return 0
     lablib.on_signals()
     began = time.monotonic()
-    try:
-        lab = lablib.Lab()
-    except lablib.Skip as e:
-        n = sum(len(t) for _, t in found)
-        print(f"skip everything: {e}\n0 passed, 0 failed, {n} skipped")
-        return 0
-    r = Runner(lab, verbose)
-    try:
-        for module, tests in found:
-            r.module(module, tests)
-    finally:
-        r.drop_shared(True)
-        lablib.teardown()
-        print(f"# {time.monotonic() - began:.0f} s, logs in {os.path.relpath(lablib.OUT)}")
-        print(f"{r.passed} passed, {r.failed} failed" + (f", {r.skipped} skipped" if r.skipped else ""), flush=True)
-    return 1 if r.failed else 0
+    passed, failed, skipped, short = run(found, "-v" in args, "--strict" in args)
+    if lablib.Sstpc.redials:
+        print(f"# sstpc dialled again for a race of its own: {lablib.Sstpc.redials} times")
+    print(f"# {time.monotonic() - began:.0f} s, logs in {os.path.relpath(lablib.OUT)}")
+    if short:
+        print(f"not ok run: cut short: {short}")
+        failed += 1
+    print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""), flush=True)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

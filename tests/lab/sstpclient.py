@@ -1,6 +1,6 @@
 """An SSTP client for tests, written from the specifications alone (MS-SSTP, RFC 1661, 1332, 1334, 1994, 2759, 3079).
 
-It makes whole calls (PAP, CHAP-MD5, MS-CHAPv2; crypto binding; IPv4) and lets a test step in anywhere: send raw bytes,
+It makes whole calls (PAP, CHAP-MD5, MS-CHAPv2; crypto binding; IPv4, IPv6) and lets a test step in anywhere: send raw bytes,
 split them into records, leave steps out, answer wrongly. It shares no code with the server.
 """
 
@@ -96,6 +96,59 @@ def udp(src, dst, sport, dport, data):
     return ipv4(src, dst, 17, struct.pack("!HHHH", sport, dport, 8 + len(data), 0) + data)
 
 
+def tcp(src, dst, sport, dport, seq, ack, flags, payload=b"", mss=None):
+    """An IPv4 packet with one TCP segment; flags as in the header (2: SYN, 16: ACK)."""
+    opts = b"" if mss is None else struct.pack("!BBH", 2, 4, mss)
+
+    def segment(check):
+        return struct.pack("!HHIIBBHHH", sport, dport, seq, ack, (20 + len(opts)) // 4 << 4, flags, 65535, check, 0) + \
+            opts + payload
+    pseudo = socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack("!HH", 6, 20 + len(opts) + len(payload))
+    return ipv4(src, dst, 6, segment(checksum(pseudo + segment(0))))
+
+
+Segment = collections.namedtuple("Segment", "src dst sport dport seq ack flags mss payload")
+
+
+def tcp_parse(data):
+    """The Segment in an IPv4 packet, or None. Protocol when its checksum is wrong."""
+    if len(data) < 40 or data[0] >> 4 != 4 or data[9] != 6:
+        return None
+    head, total = (data[0] & 15) * 4, struct.unpack("!H", data[2:4])[0]
+    body = data[head:total]
+    sport, dport, seq, ack, offset, flags = struct.unpack("!HHIIBB", body[:14])
+    if checksum(data[12:20] + struct.pack("!HH", 6, len(body)) + body):
+        raise Protocol(f"TCP checksum of {data.hex()}")
+    opts, mss = body[20:(offset >> 4) * 4], None
+    while opts and opts[0]:
+        if opts[0] == 2:
+            mss, = struct.unpack("!H", opts[2:4])
+        opts = opts[1:] if opts[0] == 1 else opts[max(opts[1], 2):]
+    return Segment(socket.inet_ntoa(data[12:16]), socket.inet_ntoa(data[16:20]), sport, dport, seq, ack, flags, mss,
+                   body[(offset >> 4) * 4:])
+
+
+def ipv6(src, dst, proto, payload):
+    return struct.pack("!IHBB", 6 << 28, len(payload), proto, 64) + src + dst + payload
+
+
+def _upper6(src, dst, proto, make):
+    pseudo = src + dst + struct.pack("!II", len(make(0)), proto)
+    return ipv6(src, dst, proto, make(checksum(pseudo + make(0)) or 0xFFFF))
+
+
+def udp6(src, dst, sport, dport, data):
+    return _upper6(src, dst, 17, lambda check: struct.pack("!HHHH", sport, dport, 8 + len(data), check) + data)
+
+
+def icmp6_echo(src, dst, ident, seq, data=b"gatehouse"):
+    return _upper6(src, dst, 58, lambda check: struct.pack("!BBHHH", 128, 0, check, ident, seq) + data)
+
+
+def link_local(iid):
+    return b"\xfe\x80" + b"\0" * 6 + iid
+
+
 def icmp_echo(src, dst, ident, seq, data=b"gatehouse"):
     body = struct.pack("!HH", ident, seq) + data
     return ipv4(src, dst, 1, struct.pack("!BBH", 8, 0, checksum(b"\x08\0\0\0" + body)) + body)
@@ -159,6 +212,77 @@ def call_connected(nonce, cert_der, hlak, algorithm="sha256", hash_bits=None):
     return build(hmac.new(cmk, build(b""), algorithm).digest())
 
 
+# ---- TLS, record by record -----------------------------------------------------------------------------------------
+
+class RecordTls:
+    """
+    Stands for an SSLSocket where a test asks how the server cut its records: `records` has the plaintext of each record
+    of application data, in order. Records go into TLS one at a time; what they hold comes out before the next goes in.
+    """
+
+    APPLICATION_DATA = 23
+
+    def __init__(self, tcp_socket, ctx, server_hostname=None, session=None):
+        self.tcp, self.records, self._raw, self._plain = tcp_socket, [], bytearray(), bytearray()
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = ctx.wrap_bio(self._in, self._out, server_hostname=server_hostname, session=session)
+        while True:
+            try:
+                self._tls.do_handshake()
+                self._flush()
+                return
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._one_record()
+
+    def __getattr__(self, name):
+        return getattr(self._tls, name)
+
+    def _flush(self):
+        self.tcp.sendall(self._out.read())
+
+    def _need(self, n):
+        while len(self._raw) < n:
+            part = self.tcp.recv(65536)
+            if not part:
+                raise ConnectionResetError("end of stream")
+            self._raw += part
+
+    def _one_record(self):
+        """The type and plaintext of the next record."""
+        self._need(5)
+        kind, length = self._raw[0], 5 + struct.unpack("!H", self._raw[3:5])[0]
+        self._need(length)
+        self._in.write(bytes(self._raw[:length]))
+        del self._raw[:length]
+        return kind
+
+    def recv(self, _n):
+        kind = self._one_record()
+        plain = b""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while part := self._tls.read(65536):
+                plain += part
+            return plain  # close_notify
+        self._flush()
+        if kind == self.APPLICATION_DATA and plain:  # a ticket of TLS 1.3 looks the same and holds nothing
+            self.records.append(plain)
+        return plain or self.recv(_n)
+
+    def sendall(self, data):
+        self._tls.write(data)
+        self._flush()
+
+    def settimeout(self, seconds):
+        self.tcp.settimeout(seconds)
+
+    def fileno(self):
+        return self.tcp.fileno()
+
+    def close(self):
+        self.tcp.close()
+
+
 # ---- a call --------------------------------------------------------------------------------------------------------
 
 Frame = collections.namedtuple("Frame", "protocol data")
@@ -169,7 +293,7 @@ class Client:
     """One connection. connect() makes it; call() makes a whole VPN call; everything between is open to a test."""
 
     def __init__(self, ns, host="192.0.2.2", port=443, *, ca=None, sni="www.example.com", session=None, keylog=None,
-                 context=None, timeout=10):
+                 context=None, timeout=10, records=False, iid=None, source=None, receive_buffer=None):
         self.timeout = timeout
         self.buffer, self.seen = bytearray(), []  # seen: every Message and Frame, in order
         self.nonce = self.hash_mask = None
@@ -185,6 +309,7 @@ class Client:
         self.ended = None           # the message with which the server ended the call
         self.credentials = (None, None, None)  # user, password, method
         self.terminate_text = None  # of the server's LCP Terminate-Request
+        self.iid, self.server_iid = iid, None  # interface identifiers, 8 bytes; without one IPV6CP is rejected
         ctx = context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if not context:
             if ca:
@@ -193,11 +318,14 @@ class Client:
             ctx.verify_mode = ssl.CERT_REQUIRED if ca else ssl.CERT_NONE
         if keylog:
             ctx.keylog_filename = keylog
-        tcp = ns.connect(host, port, timeout)
+        raw = ns.connect(host, port, timeout, source=source, receive_buffer=receive_buffer)
         try:
-            self.s = ctx.wrap_socket(tcp, server_hostname=sni, session=session)
+            if records:
+                self.s = RecordTls(raw, ctx, server_hostname=sni, session=session)
+            else:
+                self.s = ctx.wrap_socket(raw, server_hostname=sni, session=session)
         except BaseException:
-            tcp.close()
+            raw.close()
             raise
         self.cert = self.s.getpeercert(binary_form=True)
 
@@ -311,10 +439,10 @@ class Client:
 
     @staticmethod
     def _frame(body):
-        if body[:2] == b"\xff\x03":
-            body = body[2:]
-        n = 1 if body[0] & 1 else 2
-        return Frame(int.from_bytes(body[:n], "big"), body[n:])
+        """Open SSTP takes the first four bytes to be these: a server may not compress them, whatever LCP allows."""
+        if len(body) < 4 or body[:2] != b"\xff\x03" or body[2] & 1 or not body[3] & 1:
+            raise Protocol(f"the server's frame starts with {body[:4].hex()}")
+        return Frame(int.from_bytes(body[2:4], "big"), body[4:])
 
     def expect(self, kind, timeout=None):
         """The next control message, which must be of this kind; PPP frames before it are kept for pump()."""
@@ -359,6 +487,9 @@ class Client:
     def start_lcp(self):
         self.send_ppp(LCP, cp(CONF_REQ, self.ident(), option(5, self.magic)))
 
+    def start_ipv6cp(self):
+        self.send_ppp(IPV6CP, cp(CONF_REQ, self.ident(), option(1, self.iid)))
+
     def start_ipcp(self):
         self.send_ppp(IPCP, cp(CONF_REQ, self.ident(), self._ip_options()))
 
@@ -387,7 +518,7 @@ class Client:
             raise Protocol(f"{MESSAGES[m.kind]} is not expected")
 
     def _on_frame(self, f):
-        if f.protocol in (LCP, IPCP):
+        if f.protocol in (LCP, IPCP) or (f.protocol == IPV6CP and self.iid):
             self._on_cp(f)
         elif f.protocol == PAP:
             self.auth_done, self.auth_failed = f.data[0] == 2, f.data[0] == 3
@@ -419,6 +550,9 @@ class Client:
                 elif kind in (129, 131):
                     self.dns.append(socket.inet_ntoa(value))
             self.start_ipcp()
+        elif code == CONF_NAK and f.protocol == IPV6CP:
+            self.iid = dict(options(data))[1]
+            self.start_ipv6cp()
         elif code == CONF_REJ and f.protocol == LCP:
             self.send_ppp(LCP, cp(CONF_REQ, self.ident()))
         elif code == TERM_REQ:
@@ -438,6 +572,8 @@ class Client:
                     raise Protocol("the server wants no authentication")
                 self.send_ppp(LCP, cp(CONF_NAK, ident, option(3, AUTH_OPTION[method])))
                 return
+        if protocol == IPV6CP:
+            self.server_iid = dict(options(data)).get(1)
         self.send_ppp(protocol, cp(CONF_ACK, ident, data))
         self._acked[protocol].add("theirs")
 
@@ -482,6 +618,12 @@ class Client:
         self.pump(lambda: IPCP in self.open)
         return self.address
 
+    def open_ipv6cp(self):
+        """Returns the interface identifier that was agreed on."""
+        self.start_ipv6cp()
+        self.pump(lambda: IPV6CP in self.open)
+        return self.iid
+
     def call(self, user, password, method="mschapv2", algorithm="sha256"):
         """A whole call. Returns the address."""
         self.http()
@@ -496,22 +638,35 @@ class Client:
 
     def ping(self, dst, seq=1, timeout=5, data=b"gatehouse"):
         """An ICMP echo through the call: True when its answer comes back unchanged."""
-        ident, got = os.getpid() & 0xFFFF, []
+        ident = os.getpid() & 0xFFFF
+        self.send_ip(icmp_echo(self.address, dst, ident, seq, data))
+        return self.wait_packet(
+            lambda f: f.protocol == IP and len(f.data) >= 28 and f.data[9] == 1 and f.data[20] == 0 and
+            struct.unpack("!HH", f.data[24:28]) == (ident, seq) and f.data[28:] == data, timeout) is not None
+
+    def ping6(self, dst, src=None, seq=1, timeout=5, data=b"gatehouse"):
+        """The same over IPv6, from this call's link-local address; addresses are 16 bytes."""
+        ident, src = os.getpid() & 0xFFFF, src or link_local(self.iid)
+        self.send_ppp(IPV6, icmp6_echo(src, dst, ident, seq, data))
+        return self.wait_packet(
+            lambda f: f.protocol == IPV6 and f.data[6] == 58 and f.data[8:40] == dst + src and f.data[40] == 129 and
+            struct.unpack("!HH", f.data[44:48]) == (ident, seq) and f.data[48:] == data, timeout) is not None
+
+    def wait_packet(self, wanted, timeout=5):
+        """The first network packet for which wanted(frame) holds; None when it does not come in time."""
+        got = []
 
         def on_packet(f):
-            p = f.data
-            if f.protocol == IP and len(p) >= 28 and p[9] == 1 and p[20] == 0 and \
-                    struct.unpack("!HH", p[24:28]) == (ident, seq) and p[28:] == data:
-                got.append(p)
+            if not got and wanted(f):
+                got.append(f.data)
         old, self.on_packet = self.on_packet, on_packet
         try:
-            self.send_ip(icmp_echo(self.address, dst, ident, seq, data))
             self.pump(lambda: got, timeout)
         except TimeoutError:
-            return False
+            return None
         finally:
             self.on_packet = old
-        return True
+        return got[0]
 
     def hang_up(self):
         """DISCONNECT and its answer, then the close."""
