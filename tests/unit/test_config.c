@@ -90,6 +90,13 @@ static void test_defaults(void **state)
     assert_string_equal(c->worker.user, "gatehouse");
     assert_int_equal(c->limits.connections, 20000);
     config_free(c);
+    /* a client that waits 60 s hears us in time, one that waits 20 s hears its own echo's answer */
+    c = parse(VPN(""));
+    assert_int_equal(c->vpn.echo_interval_s, 25);
+    assert_int_equal(c->vpn.echo_timeout_s, 60);
+    assert_int_equal(c->vpn.lcp_echo_interval_s, 0);
+    assert_int_equal(c->vpn.mtu, 1400);
+    config_free(c);
 }
 
 static void test_values(void **state)

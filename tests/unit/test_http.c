@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "base/ct.h"
 #include "http/head.h"
 #include "http/proxy.h"
 
@@ -250,6 +251,17 @@ static json_t *vectors(const char *name)
     return root;
 }
 
+/* The first two steps of the session are these texts. */
+static void is_step(json_t *session, size_t i, const char *want)
+{
+    const char *hex = json_string_value(json_object_get(json_array_get(json_object_get(session, "steps"), i), "hex"));
+    uint8_t bytes[512];
+    size_t n = strlen(hex) / 2;
+    assert_true(n <= sizeof bytes && hex_decode(hex, 2 * n, bytes, n));
+    assert_int_equal(n, strlen(want));
+    assert_memory_equal(bytes, want, n);
+}
+
 static void test_session_vector(void **state)
 {
     (void)state;
@@ -257,6 +269,8 @@ static void test_session_vector(void **state)
     const char *request = json_string_value(json_object_get(root, "text_http_request"));
     const char *response = json_string_value(json_object_get(root, "text_http_response"));
     size_t len = strlen(request), n = strlen(response);
+    is_step(root, 0, request);
+    is_step(root, 1, response);
     struct http_head h = all_splits(request, len);
     assert_int_equal(h.verdict, HTTP_SSTP);
     assert_int_equal(h.head_len, len);

@@ -16,6 +16,7 @@
 #include "base/timerq.h"
 #include "ppp/link.h"
 #include "ppp/opt.h"
+#include "sstp/msg.h"
 
 struct fix {
     struct ppp_cfg cfg;
@@ -103,92 +104,269 @@ static json_t *load(const char *name)
     return j;
 }
 
-static const char *frame_named(json_t *frames, const char *prefix)
+/* ---- ppp-frames.json: every frame has a row in the table below, in the file's order ---- */
+
+static const char *frame_named(json_t *frames, const char *name)
 {
     size_t i;
     json_t *one;
     json_array_foreach(frames, i, one)
-        if (strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) == 0)
+        if (strcmp(json_string_value(json_object_get(one, "name")), name) == 0)
             return json_string_value(json_object_get(one, "hex"));
-    fail_msg("no vector %s", prefix);
+    fail_msg("no vector %s", name);
     return "";
 }
 
-/* ppp-frames.json against a link that speaks PAP. */
-static void test_frames(void **state)
+/* The option is the one that we send for our method. */
+static void is_offered(json_t *frames, const char *hex, unsigned method)
 {
-    (void)state;
     static struct fix f;
-    json_t *j = load("ppp-frames.json"), *frames = json_object_get(j, "frames");
+    (void)frames;
+    f.cfg = plain;
+    f.cfg.auth[0] = (uint8_t)method;
+    up(&f, "a1b2c3d4");
+    assert_int_equal(ppp_link_expire(f.link, 300, &f.q), 0);
+    struct ev ev = event(&f, PPP_EV_SEND);
+    char text[256];
+    hex_encode(ev.data, ev.len, text);
+    assert_memory_equal(text + 24, hex, strlen(hex)); /* behind FF 03, LCP, the packet's header and the MRU */
+    quiet(&f);
+    ppp_link_free(f.link);
+}
+
+static void nak_with(struct fix *f, unsigned id, const char *option)
+{
+    char hex[64];
+    snprintf(hex, sizeof hex, "ff03c02103%02x00%02zx%s", id, 4 + strlen(option) / 2, option);
+    give(f, hex);
+}
+
+/* A client that wants what we do not have: the next method is offered, and after the last one the link ends. */
+static void is_not_had(json_t *frames, const char *hex, unsigned unused)
+{
+    static struct fix f;
+    (void)unused;
+    f.cfg = plain;
+    f.cfg.auth[0] = PPP_AUTH_MSCHAPV2;
+    f.cfg.auth[1] = PPP_AUTH_PAP;
+    up(&f, "a1b2c3d4");
+    assert_int_equal(ppp_link_expire(f.link, 300, &f.q), 0);
+    event(&f, PPP_EV_SEND);
+    nak_with(&f, 1, hex);
+    char want[128];
+    snprintf(want, sizeof want,
+             "ff03c02101020012"
+             "01040578%s0506d4c3b2a1",
+             frame_named(frames, "auth option PAP"));
+    expect(&f, want);
+    nak_with(&f, 2, hex);
+    struct ev ev = event(&f, PPP_EV_SEND);
+    assert_memory_equal(ev.data, "\xff\x03\xc0\x21\x05", 5); /* Terminate-Request */
+    quiet(&f);
+    give(&f, "ff03c02106030004");
+    ev = event(&f, PPP_EV_DOWN);
+    assert_int_equal(((const struct ppp_down *)(const void *)ev.data)->cause, PPP_DOWN_NO_AUTH);
+    ppp_link_free(f.link);
+}
+
+static void is_asked_about(json_t *frames, const char *hex, unsigned method)
+{
+    static struct fix f;
+    (void)frames;
     f.cfg = plain;
     opened(&f);
-    give(&f, frame_named(frames, "PAP Authenticate-Request"));
+    give(&f, hex);
     struct ev ev = event(&f, PPP_EV_AUTH);
     const struct ppp_auth_request *req = (const void *)ev.data;
-    assert_int_equal(req->method, PPP_AUTH_PAP);
+    assert_int_equal(req->method, method);
     assert_int_equal(req->name_len, 5);
     assert_memory_equal(req->name, "alice", 5);
     assert_int_equal(req->password_len, 6);
     assert_memory_equal(req->password, "s3cret", 6);
     quiet(&f);
+    ppp_link_free(f.link);
+}
+
+/* A link whose client has logged in. */
+static void logged_in(struct fix *f, json_t *frames)
+{
     struct ppp_auth_result ok = { .code = PPP_AUTH_OK };
-    assert_int_equal(ppp_link_auth_result(f.link, &ok, 0, &f.q), 0);
-    event(&f, PPP_EV_AUTHED);
-    expect(&f, "ff03c023020100130e416363657373206772616e746564");
-    quiet(&f);
-    /* ECP is Protocol-Rejected as published, but for the Identifier, which counts our packets */
-    give(&f, frame_named(frames, "ECP Configure-Request"));
+    f->cfg = plain;
+    opened(f);
+    give(f, frame_named(frames, "PAP Authenticate-Request user alice pass s3cret"));
+    event(f, PPP_EV_AUTH);
+    assert_int_equal(ppp_link_auth_result(f->link, &ok, 0, &f->q), 0);
+    event(f, PPP_EV_AUTHED);
+    expect(f, "ff03c023020100130e416363657373206772616e746564");
+    quiet(f);
+}
+
+/* Rejected as published, but for the Identifier, which counts our packets. */
+static void is_rejected(json_t *frames, const char *hex, unsigned unused)
+{
+    static struct fix f;
+    (void)unused;
     char want[64];
     snprintf(want, sizeof want, "%s", frame_named(frames, "Protocol-Reject of that ECP"));
     memcpy(want + 10, "02", 2);
+    logged_in(&f, frames);
+    give(&f, hex);
     expect(&f, want);
-    /* a Code-Reject of something that nobody needs, an Echo-Request without FF 03, an IPv4 frame */
-    give(&f, frame_named(frames, "LCP Code-Reject"));
-    give(&f, frame_named(frames, "IPv4 frame"));
+    give(&f, hex); /* once is enough */
     quiet(&f);
-    give(&f, "c02109030008a1b2c3d4");
-    expect(&f, "ff03c0210a030008d4c3b2a1");
-    assert_string_equal(ppp_link_phase(f.link), "network");
     ppp_link_free(f.link);
-    json_decref(j);
 }
 
-/* The options of the Authentication-Protocol vectors are the ones that we send. */
-static void test_auth_options(void **state)
+/* No answer and no end: verdicts that only a client gets, rejects of what nobody needs, network data. */
+static void is_ignored(json_t *frames, const char *hex, unsigned unused)
+{
+    static struct fix f;
+    (void)unused;
+    logged_in(&f, frames);
+    give(&f, hex);
+    quiet(&f);
+    assert_string_equal(ppp_link_phase(f.link), "network");
+    ppp_link_free(f.link);
+}
+
+static void is_network_data(json_t *frames, const char *hex, unsigned want)
+{
+    uint8_t bytes[64];
+    uint16_t protocol = 0;
+    size_t n = strlen(hex) / 2;
+    assert_true(n <= sizeof bytes && hex_decode(hex, 2 * n, bytes, n));
+    struct rd r = rd_make(bytes, n);
+    assert_true(ppp_frame_open(&r, &protocol));
+    assert_int_equal(protocol, want);
+    assert_int_equal(rd_left(&r), n - 1);
+    is_ignored(frames, hex, 0);
+}
+
+static void is_echoed(json_t *frames, const char *hex, unsigned id)
+{
+    static struct fix f;
+    char want[64];
+    logged_in(&f, frames);
+    give(&f, hex);
+    snprintf(want, sizeof want, "ff03c0210a%02x0008d4c3b2a1", id);
+    expect(&f, want);
+    quiet(&f);
+    ppp_link_free(f.link);
+}
+
+static void test_frames(void **state)
 {
     (void)state;
-    static struct fix f;
     static const struct {
-        uint8_t method;
         const char *name;
-    } rows[] = { { PPP_AUTH_PAP, "auth option PAP" },
-                 { PPP_AUTH_CHAP_MD5, "auth option CHAP-MD5" },
-                 { PPP_AUTH_MSCHAPV2, "auth option MS-CHAPv2" } };
-    json_t *j = load("ppp-frames.json"), *frames = json_object_get(j, "frames");
-    for (size_t i = 0; i < 3; i++) {
-        f.cfg = plain;
-        f.cfg.auth[0] = rows[i].method;
-        up(&f, "a1b2c3d4");
-        assert_int_equal(ppp_link_expire(f.link, 300, &f.q), 0);
-        struct ev ev = event(&f, PPP_EV_SEND);
-        char text[256];
-        hex_encode(ev.data, ev.len, text);
-        assert_non_null(strstr(text, frame_named(frames, rows[i].name)));
-        ppp_link_free(f.link);
+        void (*check)(json_t *frames, const char *hex, unsigned arg);
+        unsigned arg;
+    } rows[] = {
+        { "auth option PAP", is_offered, PPP_AUTH_PAP },
+        { "auth option CHAP-MD5", is_offered, PPP_AUTH_CHAP_MD5 },
+        { "auth option MS-CHAPv1", is_not_had, 0 },
+        { "auth option MS-CHAPv2", is_offered, PPP_AUTH_MSCHAPV2 },
+        { "auth option EAP", is_not_had, 0 },
+        { "PAP Authenticate-Request user alice pass s3cret", is_asked_about, PPP_AUTH_PAP },
+        { "PAP Authenticate-Ack", is_ignored, 0 },
+        { "PAP Authenticate-Nak", is_ignored, 0 },
+        { "ECP Configure-Request, to be Protocol-Rejected", is_rejected, 0 },
+        { "Protocol-Reject of that ECP", is_ignored, 0 },
+        { "LCP Code-Reject of code 14", is_ignored, 0 },
+        { "LCP frame with ACFC (no ff03)", is_echoed, 1 },
+        { "IPv4 frame with ACFC and PFC (first octet 0x21)", is_network_data, PPP_IP },
+    };
+    json_t *j = load("ppp-frames.json"), *frames = json_object_get(j, "frames"), *one;
+    size_t i;
+    assert_int_equal(json_object_size(j), 3); /* a description, the frames, and the packets of the next test */
+    assert_int_equal(json_array_size(frames), sizeof rows / sizeof rows[0]);
+    json_array_foreach(frames, i, one) {
+        assert_string_equal(json_string_value(json_object_get(one, "name")), rows[i].name);
+        rows[i].check(frames, json_string_value(json_object_get(one, "hex")), rows[i].arg);
     }
     json_decref(j);
 }
 
+/* Data packets from public traces, from the SSTP header to the last option. */
+static void test_observed_packets(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name; /* how it begins */
+        uint16_t protocol;
+        uint8_t code, id;
+        const char *types;
+    } rows[] = {
+        { "lcp configure-request seen from a Windows Server 2016", PPP_LCP, 1, 0, "01030507080d1113" },
+        { "IPCP Configure-Request from a RouterOS server", PPP_IPCP, 1, 1, "03" },
+        { "IPCP Configure-Reject of VJ from a RouterOS server", PPP_IPCP, 4, 1, "02" },
+        { "IPV6CP Configure-Request of sstpc/pppd", PPP_IPV6CP, 1, 1, "01" },
+    };
+    json_t *j = load("ppp-frames.json"), *all = json_object_get(j, "observed_sstp_data_packets"), *one;
+    size_t i;
+    assert_int_equal(json_array_size(all), sizeof rows / sizeof rows[0]);
+    json_array_foreach(all, i, one) {
+        const char *hex = json_string_value(json_object_get(one, "hex"));
+        uint8_t bytes[128], seen[16];
+        size_t n = strlen(hex) / 2, count = 0;
+        char types[2 * sizeof seen + 1];
+        struct sstp_pkt pkt = { 0 };
+        struct ppp_hdr hdr;
+        struct ppp_opt opt;
+        uint16_t protocol = 0;
+        int rc;
+        assert_memory_equal(json_string_value(json_object_get(one, "name")), rows[i].name, strlen(rows[i].name));
+        assert_true(n <= sizeof bytes && hex_decode(hex, 2 * n, bytes, n));
+        struct rd in = rd_make(bytes, n);
+        assert_int_equal(sstp_pkt_next(&in, &pkt), 0);
+        assert_true(rd_end(&in) && !pkt.control);
+        assert_true(ppp_frame_open(&pkt.payload, &protocol));
+        assert_true(ppp_hdr_parse(pkt.payload, &hdr));
+        assert_int_equal(protocol, rows[i].protocol);
+        assert_int_equal(hdr.code, rows[i].code);
+        assert_int_equal(hdr.id, rows[i].id);
+        assert_int_equal(rd_left(&hdr.whole), rd_left(&pkt.payload)); /* no padding */
+        while ((rc = ppp_opt_next(&hdr.data, &opt)) == 0) {
+            assert_true(count < sizeof seen);
+            seen[count++] = opt.type;
+        }
+        assert_int_equal(rc, ERR_CLOSED);
+        hex_encode(seen, count, types);
+        assert_string_equal(types, rows[i].types);
+    }
+    json_decref(j);
+}
+
+/* ---- session-mschapv2.json ---- */
+
+/* Marks the step as used. */
 static const char *step_named(json_t *steps, const char *from, const char *prefix, unsigned skip)
 {
     size_t i;
     json_t *one;
     json_array_foreach(steps, i, one)
         if (strcmp(json_string_value(json_object_get(one, "from")), from) == 0 &&
-            strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) == 0 && skip-- == 0)
+            strncmp(json_string_value(json_object_get(one, "name")), prefix, strlen(prefix)) == 0 && skip-- == 0) {
+            json_object_set_new(one, "used", json_true());
             return json_string_value(json_object_get(one, "hex")) + 8; /* without the SSTP header */
+        }
     fail_msg("no step %s", prefix);
     return "";
+}
+
+/* Every data packet of the session was looked at; but for a Reject that we have no need to send. */
+static void all_steps_used(json_t *steps)
+{
+    size_t i, left = 0;
+    json_t *one;
+    json_array_foreach(steps, i, one) {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        if (strncmp(json_string_value(json_object_get(one, "hex")), "1000", 4) != 0 || json_object_get(one, "used"))
+            continue;
+        assert_string_equal(name, "LCP Configure-Reject: PFC, ACFC, callback");
+        left++;
+    }
+    assert_int_equal(left, 1);
 }
 
 /*
@@ -204,6 +382,7 @@ static void test_session(void **state)
     f.cfg = plain;
     f.cfg.auth[0] = PPP_AUTH_MSCHAPV2;
     f.cfg.mtu = 4091;
+    f.cfg.lcp_echo_idle_ms = 30000;
     f.cfg.dns[0] = 0x0a080035;
     f.cfg.ipv6 = true;
     assert_int_equal(digest_init(), 0);
@@ -262,6 +441,8 @@ static void test_session(void **state)
     ev = event(&f, PPP_EV_IP6_UP);
     assert_memory_equal(ev.data, "\x02\0\0\xff\xfe\0\0\x07", 8);
     give(&f, step_named(s, "C", "IPv4 ICMP", 0));
+    assert_int_equal(ppp_link_expire(f.link, 30000, &f.q), 0);
+    expect(&f, step_named(s, "S", "LCP Echo-Request", 0));
     give(&f, step_named(s, "C", "LCP Echo-Reply", 0));
     quiet(&f);
     give(&f, step_named(s, "C", "LCP Terminate-Request", 0));
@@ -275,6 +456,7 @@ static void test_session(void **state)
     const struct ppp_down *down = (const void *)ev.data;
     assert_int_equal(down->cause, PPP_DOWN_PEER_TERMINATE);
     assert_string_equal(down->text, "User request");
+    all_steps_used(s);
     ppp_link_free(f.link);
     json_decref(j);
 }
@@ -382,9 +564,10 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_frames),          cmocka_unit_test(test_auth_options), cmocka_unit_test(test_session),
-        cmocka_unit_test(test_session_mutated), cmocka_unit_test(test_frame_forms),  cmocka_unit_test(test_misuse),
-        cmocka_unit_test(test_queue_full),      cmocka_unit_test(test_names),
+        cmocka_unit_test(test_frames),      cmocka_unit_test(test_observed_packets),
+        cmocka_unit_test(test_session),     cmocka_unit_test(test_session_mutated),
+        cmocka_unit_test(test_frame_forms), cmocka_unit_test(test_misuse),
+        cmocka_unit_test(test_queue_full),  cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
