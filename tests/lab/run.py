@@ -3,8 +3,8 @@
 
 A test is a function test_*(lab) or test_*(lab, shared) in test_*.py. `shared` is what the file's own fixture(lab), a
 context manager, yields: a server that several tests use; it is made anew after a test that failed.
-Logs: out/<file.test>/, or below LAB_OUT. --strict: what cannot run here has failed. The exit status is 0 only when every
-test that was asked for ran to its end and none failed.
+Logs: out/<file.test>/, or below LAB_OUT. --strict: what cannot run here has failed. The exit status is 0 only when
+every test that was asked for ran to its end and none failed.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """An SSTP client for tests, written from the specifications alone (MS-SSTP, RFC 1661, 1332, 1334, 1994, 2759, 3079).
 
-It makes whole calls (PAP, CHAP-MD5, MS-CHAPv2; crypto binding; IPv4, IPv6) and lets a test step in anywhere: send raw bytes,
-split them into records, leave steps out, answer wrongly. It shares no code with the server.
+It makes whole calls (PAP, CHAP-MD5, MS-CHAPv2; crypto binding; IPv4, IPv6) and lets a test step in anywhere: send raw
+bytes, split them into records, leave steps out, answer wrongly. It shares no code with the server.
 """
 
 import collections
