@@ -74,7 +74,7 @@ static bool admit(struct conn *c)
                "an attack, or many clients behind one NAT: limits.unauthenticated-per-source");
         return false;
     }
-    if (atomic_load(&w->engine->n_conns) >= (unsigned)cfg->limits.connections) {
+    if (atomic_load(&w->engine->n_conns) > (unsigned)cfg->limits.connections) { /* this one is counted already */
         refuse(c, "connection-limit", "too many connections", NULL, "raise limits.connections");
         return false;
     }
