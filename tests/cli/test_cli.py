@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""The commands that need no server: help, check, user, cert. Usage: test_cli.py PROGRAM"""
+"""Help, check, user, cert, serve --print-config; and what the commands of control say to a socket. Usage: test_cli.py PROGRAM"""
 import json
 import os
 import pty
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -247,6 +249,30 @@ class Check(Cli):
         os.chmod(self.path("users"), 0o600)
         self.assertEqual(self.codes(0, "warning"), ["cert-wrong-name", "cert-no-default", "users-none"])
 
+    def two_certificates(self, *keys):
+        self.configure()
+        self.run_it("user", "add", "alice", "-c", "g.conf", stdin="hello\n")
+        pairs = ""
+        for i, key in enumerate(keys):
+            self.run_it("cert", "new", "vpn.example.com", "--key", key, "--out-cert", f"{i}.pem", "--out-key", f"{i}.key")
+            pairs += f'\n  {{ chain = "{i}.pem"; key = "{i}.key"; }},'
+        self.write("g.conf", self.read("g.conf").replace('{ chain = "c.pem"; key = "c.key"; }', pairs.rstrip(",")))
+
+    def test_one_certificate_of_each_key_type(self):
+        self.two_certificates("ec", "rsa")
+        self.assertEqual(self.codes(0), [])
+
+    def test_two_certificates_of_one_key_type(self):
+        for key in ("ec", "rsa"):
+            self.two_certificates(key, key)
+            self.assertEqual(self.codes(1), ["cert-same-key-type"])
+            finding = json.loads(self.run_it("check", "--json", "-c", "g.conf", status=1)[0])["findings"][0]
+            self.assertEqual((os.path.basename(finding["file"]), finding["line"]), ("g.conf", 3))  # the later one
+            self.assertTrue(finding["remedy"])
+            os.remove(self.path("users"))
+            for name in ("0.pem", "0.key", "1.pem", "1.key"):
+                os.remove(self.path(name))
+
     def test_users(self):
         self.configure()
         self.write("users", f"a nt:{HELLO_NT} ip=10.99.0.1\n")
@@ -254,6 +280,127 @@ class Check(Cli):
         self.assertEqual(self.codes(1), ["users-address", "users-exposed"])
         self.write("users", "a nonsense\n")
         self.assertEqual(self.codes(1, "error"), ["users-syntax"])
+
+
+class PrintConfig(Cli):
+    def setUp(self):
+        super().setUp()
+        self.configure('web: ( { name = "a.example.com"; }, { name = "b.example.com"; upstream = "127.0.0.1:8080"; } );\n')
+        self.write("users", "")
+
+    def show(self, name, *args):
+        return self.run_it("serve", "--print-config", *args, "-c", name)[0]
+
+    def test_text_loads_again(self):
+        text = self.show("g.conf")
+        for line in ('socket = ".*control"', "echo-interval = 25", "echo-timeout = 60", "mtu = 1400"):
+            self.assertRegex(text, line)
+        self.write("again.conf", text)
+        self.assertEqual(self.show("again.conf"), text)
+        self.assertEqual(self.show("again.conf", "--json"), self.show("g.conf", "--json"))
+
+    def test_a_changed_value_is_printed(self):
+        self.write("g.conf", self.read("g.conf").replace("forward = true;", "forward = true; mtu = 1300; echo-interval = 30;"))
+        for text in (self.show("g.conf"), self.show("g.conf", "--json")):
+            self.assertIn("1300", text)
+        self.assertEqual(json.loads(self.show("g.conf", "--json"))["vpn"]["echo-interval"], 30)
+
+    def test_json(self):
+        j = json.loads(self.show("g.conf", "--json"))
+        self.assertEqual((j["vpn"]["mtu"], j["vpn"]["network"], len(j["certificates"])), (1400, ["10.77.0.0/16"], 1))
+        self.assertIn("b.example.com", json.dumps(j["web"]))
+
+    def test_bad_file(self):
+        for text, line in (("vpn: {\n  mtu = ;\n};\n", 2), ("\n\nlissen: { };\n", 3), ('vpn: { mtu = "x"; };\n', 1)):
+            self.write("bad.conf", text)
+            out, err = self.run_it("serve", "--print-config", "-c", "bad.conf", status=2)
+            self.assertEqual((out, err.count("\n")), ("", 1))
+            self.assertTrue(err.startswith(f"gatehouse: bad.conf:{line}: "), err)
+
+    def test_no_file(self):
+        """One line, with what to do about it, from each command that cannot go on without."""
+        for args in (["serve"], ["serve", "--print-config"], ["user", "list"]):
+            out, err = self.run_it(*args, "-c", "nothing.conf", status=2)
+            self.assertEqual((out, err.count("\n")), ("", 1))
+            self.assertIn("nothing.conf", err)
+            self.assertIn("-c FILE", err)
+            self.assertIn("serve --demo DIR", err)
+
+
+class FakeDaemon(threading.Thread):
+    """Listens on a control socket and gives one answer; keeps what it was asked."""
+
+    def __init__(self, path, answer):
+        super().__init__(daemon=True)
+        self.asked = []
+        self.answer = json.dumps(answer)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen()
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return
+            with conn, conn.makefile("rb") as request:
+                head = b"".join(iter(request.readline, b"\r\n")).decode()
+                request.read(int(head.split("Content-Length: ")[1].split("\r\n")[0]))
+                self.asked.append(head.split(" HTTP/1.1")[0])
+                conn.sendall(f"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{self.answer}".encode())
+
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.join(10)
+
+
+class Control(Cli):
+    ANSWER = {"generation": 7, "sessions": [], "disconnected": 2, "calls": 3, "version": "9.9"}
+    COMMANDS = {("status",): "GET /v1/status", ("sessions",): "GET /v1/sessions", ("reload",): "POST /v1/reload",
+                ("drain",): "POST /v1/drain", ("disconnect", "5"): "POST /v1/disconnect"}
+
+    def daemon(self, name):
+        daemon = FakeDaemon(self.path(name), self.ANSWER)
+        self.addCleanup(daemon.stop)
+        return daemon
+
+    def test_with_a_good_file(self):
+        self.configure()
+        self.write("users", "")
+        daemon = self.daemon("control")
+        for args in self.COMMANDS:
+            self.assertEqual(json.loads(self.run_it(*args, "--json", "-c", "g.conf")[0]), self.ANSWER)
+        self.assertEqual(daemon.asked, list(self.COMMANDS.values()))
+
+    def test_with_a_broken_file(self):
+        """While the file is broken the daemon runs on with the one before: the socket is read from the text."""
+        daemon = self.daemon("other")
+        for socket_line in ('socket = "other"', f'socket="{self.path("other")}"', 'socket : "other"',
+                            '# the socket of ours\n  socket\t= "other"'):
+            text = f"vpn: {{ mtu = ; }};\ncontrol: {{ {socket_line}; }};\n"
+            config = self.write("broken.conf", text)
+            self.run_it("serve", "--print-config", "-c", "broken.conf", status=2)  # it is broken
+            for args in self.COMMANDS:
+                out, err = self.run_it(*args, "--json", "-c", config)
+                self.assertEqual((json.loads(out), err), (self.ANSWER, ""))
+        self.assertEqual(daemon.asked, 4 * list(self.COMMANDS.values()))
+
+    def test_with_a_broken_file_and_no_daemon(self):
+        self.write("broken.conf", 'vpn: { mtu = ; };\ncontrol: { socket = "other"; };\n')
+        out, err = self.run_it("status", "-c", "broken.conf", status=3)
+        self.assertEqual(out, "")
+        self.assertRegex(err, r"broken\.conf:1: ")
+        self.assertRegex(err, r"other: .*'gatehouse serve' running")
+
+    def test_socket_option_wins(self):
+        self.configure()
+        daemon = self.daemon("other")
+        for config in ("g.conf", "nothing.conf"):
+            self.run_it("reload", "-s", "other", "-c", config)
+        self.assertEqual(daemon.asked, 2 * ["POST /v1/reload"])
 
 
 if __name__ == "__main__":
