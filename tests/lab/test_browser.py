@@ -12,7 +12,7 @@ import webservers as ws
 from lablib import SERVER4, check, need, sh
 from sstpclient import Client
 
-WS_PORT, HOLD_PORT = 8086, 8088  # the second is where nginx passes /sink on to
+WS_PORT = 8086
 MORE = 20
 
 PAGE = """<!DOCTYPE html><title>browser</title><p id="hello">served by nginx</p><p id="result">unfinished</p>
@@ -49,7 +49,7 @@ class Hold:
 
     def __init__(self, ns):
         self.done = threading.Event()
-        self.service = ws.TcpService(ns, HOLD_PORT, self._handle)
+        self.service = ws.TcpService(ns, ws.SINK, self._handle)
 
     def _handle(self, s):
         while True:

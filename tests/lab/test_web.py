@@ -1,6 +1,9 @@
-"""Everything that is not SSTP: real web servers behind the door, real clients in front, byte for byte."""
+"""Everything that is not SSTP: real web servers behind the door, real clients in front, byte for byte, while a call is
+up. After each test that call still passes data.
+"""
 
 import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -8,12 +11,12 @@ import ssl
 import struct
 import types
 
-from lablib import CLIENT4, CLIENT6, SERVER4, SERVER6, check, need, sh, wait_for
+from lablib import CLIENT4, CLIENT6, INSIDE4, SERVER4, SERVER6, check, need, sh, wait_for
 from sstpclient import URI, Client
 import webservers as ws
 
 BIG = 200 << 20
-PORTS = {"ws": 8086, "half": 8087, "sink": 8088, "down": 8089}
+PORTS = {"ws": 8086, "half": 8087, "sink": ws.SINK, "down": 8089}
 
 
 @contextlib.contextmanager
@@ -46,13 +49,24 @@ def fixture(lab):
         {"name": "root.example.com", "root": root}, {"name": "welcome.example.com"},
     ]
     try:
-        with lab.gatehouse(web=web) as gh:
-            yield types.SimpleNamespace(gh=gh, nginx=nginx, apache=apache, root=root)
+        with lab.gatehouse(web=web) as gh, Client(lab.client, SERVER4, ca=lab.ca.cert) as call:
+            call.call("erin", "secret")
+            yield types.SimpleNamespace(gh=gh, nginx=nginx, apache=apache, root=root, call=call)
+            call.hang_up()
     finally:
         for s in services:
             s.close()
         nginx.stop()
         apache.stop()
+
+
+def beside_a_call(test):
+    """The call that was up before is up afterwards, and passes data."""
+    @functools.wraps(test)
+    def run(lab, web):
+        test(lab, web)
+        check(web.call.ping(INSIDE4), "the call no longer passes data")
+    return run
 
 
 def curl(lab, url, *argv, host=SERVER4, ok=(0,)):
@@ -80,6 +94,7 @@ def read_to_end(s):
 
 # ---- curl ----------------------------------------------------------------------------------------------------------
 
+@beside_a_call
 def test_h1_and_h2(lab, _web):
     for name, text in (("www", "hello from nginx"), ("v1", "hello from nginx"), ("v2", "hello from nginx"),
                        ("apache", "hello from apache"), ("apache2", "hello from apache")):
@@ -91,14 +106,18 @@ def test_h1_and_h2(lab, _web):
     check("version=1.1" in out, f"h2 was chosen without an upstream for it: {out!r}")
 
 
+@beside_a_call
 def test_keep_alive(lab, web):
     """Twenty requests on one connection, at both ends."""
-    urls = [f"https://www.example.com/echo?{n}" for n in range(20)]
-    out = curl(lab, urls[0], "--http1.1", *(["-o", "/dev/null"] * len(urls)), "-w", "%{num_connects}\n", *urls[1:])
-    check(out.split() == ["1"] + ["0"] * 19, f"connections per request: {out.split()}")
-    check(web.nginx.last_access("/echo?0 ").endswith(" 20"), "nginx saw another number of requests on its connection")
+    for name, path, server, count in (("www", "/echo", web.nginx, 20), ("apache", "/", web.apache, 19)):
+        urls = [f"https://{name}.example.com{path}?keep{n}" for n in range(20)]
+        out = curl(lab, urls[0], "--http1.1", *(["-o", "/dev/null"] * len(urls)), "-w", "%{num_connects}\n", *urls[1:])
+        check(out.split() == ["1"] + ["0"] * 19, f"{name}: connections per request: {out.split()}")
+        line = server.last_access(f"{path}?keep0 ")  # curl takes its own first URL last
+        check(line.endswith(f" {count}"), f"{name} saw another number of requests on its connection: {line}")
 
 
+@beside_a_call
 def test_upload(lab, _web):
     """Chunked and counted bodies and Expect: 100-continue arrive whole."""
     data = os.urandom(3 << 20)
@@ -107,15 +126,17 @@ def test_upload(lab, _web):
         f.write(data)
     want = f"{len(data)} {hashlib.sha256(data).hexdigest()}"
     for header in ("Transfer-Encoding: chunked", "X-Nothing: 1", "Expect: 100-continue"):
-        for name, where in (("sink", "/"), ("www", "/sink")):
+        for name, where in (("sink", "/"), ("www", "/sink"), ("apache", "/sink")):
             out = curl(lab, f"https://{name}.example.com{where}", "--http1.1", "-T", path, "-H", header)
             check(out.strip() == want, f"{name}, {header}: {out!r}")
-    out = curl(lab, "https://sink.example.com/", "--http1.1", "-v", "-T", path, "-H", "Expect: 100-continue",
-               "--stderr", "-")
-    check("100 Continue" in out, "no 100 Continue came through")
+    for url in ("https://sink.example.com/", "https://apache.example.com/sink"):
+        out = curl(lab, url, "--http1.1", "-v", "-T", path, "-H", "Expect: 100-continue", "--stderr", "-")
+        check("100 Continue" in out and want in out, f"{url}: no 100 Continue came through")
 
 
+@beside_a_call
 def test_websocket(lab, _web):
+    """Frames of all sizes, both ways."""
     with tls(lab, "ws") as s:
         ws.ws_open(s, "ws.example.com")
         for size in (0, 1, 125, 126, 65535, 65536, 300000):
@@ -126,21 +147,28 @@ def test_websocket(lab, _web):
         check(ws.ws_recv(s)[0] == 8, "close frame")
 
 
+@beside_a_call
 def test_big_download(lab, web):
-    """200 MiB, byte for byte, also with a slow reader in between."""
+    """200 MiB from either server, byte for byte, beside a call; also with a slow reader in between."""
     path, h = os.path.join(web.nginx.docs, "big"), hashlib.sha256()
+    other = os.path.join(web.apache.docs, "big")
     block = os.urandom(1 << 20)
     with open(path, "wb") as f:
         for n in range(BIG >> 20):
             part = struct.pack("!Q", n) + block[8:]
             f.write(part)
             h.update(part)
+    os.link(path, other)
     try:
-        for name, flag in (("www", "--http1.1"), ("www", "--http2")):
-            host = f"{name}.example.com"
-            out = lab.client.sh("sh", "-c", f"curl -sS --max-time 60 --cacert {lab.ca.cert} {flag} --resolve "
-                                f"{host}:443:{SERVER4} https://{host}/big | sha256sum", timeout=90)
-            check(out.split()[0] == h.hexdigest(), f"{flag}: what came differs")
+        for name in ("www", "apache"):
+            for flag in ("--http1.1", "--http2"):
+                host, log = f"{name}.example.com", os.path.join(lab.test_dir, f"{name}{flag}.sum")
+                p = lab.client.start(["sh", "-c", f"curl -sS --max-time 60 --cacert {lab.ca.cert} {flag} --resolve "
+                                      f"{host}:443:{SERVER4} https://{host}/big | sha256sum"], log)
+                check(web.call.ping(INSIDE4), "no data in the call during a download")
+                p.wait(70)
+                check(p.log().split()[0] == h.hexdigest(), f"{name} {flag}: what came differs: {p.log()}")
+                p.close()
         rss = web.gh.engine_rss_kib()
         with tls(lab, "www") as s:  # a reader that does not read: the server must not take it all in
             s.sendall(b"GET /big HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
@@ -149,6 +177,7 @@ def test_big_download(lab, web):
             check(web.gh.engine_rss_kib() < rss + 8192, "the engine buffers for a client that does not read")
     finally:
         os.unlink(path)
+        os.unlink(other)
 
 
 # ---- byte for byte -------------------------------------------------------------------------------------------------
@@ -187,6 +216,7 @@ def exchange(s, request, piece):
     return undated(read_to_end(s))
 
 
+@beside_a_call
 def test_raw_requests(lab, _web):
     """Whatever is sent, the answer is the one that the web server gives when it is asked without us."""
     for name, port in (("www", ws.NGINX_PLAIN), ("apache", ws.APACHE_PLAIN)):
@@ -201,12 +231,25 @@ def test_raw_requests(lab, _web):
                 check(got == want, f"{name}, {label}, pieces of {piece}: {got[:200]!r} instead of {want[:200]!r}")
 
 
-def test_openssl_s_client(lab, _web):
-    out = lab.client.sh("openssl", "s_client", "-quiet", "-verify_return_error", "-CAfile", lab.ca.cert, "-connect",
-                        f"{SERVER4}:443", "-servername", "www.example.com", stdin=RAW["simple"])
-    check("hello from nginx" in out, out)
+@beside_a_call
+def test_openssl_s_client(lab, web):
+    """A raw request by a client that knows nothing of us: the same bytes as from the web server itself."""
+    data = os.urandom(100000)
+    request = b"GET /some.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    for name, server, port in (("www", web.nginx, ws.NGINX_PLAIN), ("apache", web.apache, ws.APACHE_PLAIN)):
+        with open(os.path.join(server.docs, "some.bin"), "wb") as f:
+            f.write(data)
+        with contextlib.closing(lab.server.connect("127.0.0.1", port)) as s:
+            want = exchange(s, request, len(request))
+        got = os.path.join(lab.test_dir, f"{name}.answer")
+        lab.client.sh("sh", "-c", f"openssl s_client -quiet -verify_return_error -CAfile {lab.ca.cert} -connect "
+                      f"{SERVER4}:443 -servername {name}.example.com >{got}", stdin=request)
+        with open(got, "rb") as f:
+            answer = f.read()
+        check(answer.endswith(data) and undated(answer) == want, f"{name}: {answer[:300]!r} instead of {want[:300]!r}")
 
 
+@beside_a_call
 def test_early_decision(lab, _web):
     """What can no longer become the SSTP URI is relayed at once, without waiting for the line's end."""
     with tls(lab, "ws") as s:
@@ -216,6 +259,7 @@ def test_early_decision(lab, _web):
         check(ws.read_head(s).startswith(b"HTTP/1.1 101"), "no answer")
 
 
+@beside_a_call
 def test_reserved_uri(lab, web):
     """Other methods on the SSTP URI never reach the web server; its spellings neither."""
     spellings = (URI, URI.lower(), URI.upper().replace("SRA", "sra"), URI + "?tenantid=x",
@@ -234,6 +278,7 @@ def test_reserved_uri(lab, web):
         check("sra_" not in f.read().lower(), "nginx saw the SSTP URI")
 
 
+@beside_a_call
 def test_half_close(lab, _web):
     """A client's close_notify becomes a FIN, and the answer still comes back."""
     data = os.urandom(100000)
@@ -265,6 +310,7 @@ def test_half_close(lab, _web):
 
 # ---- who is asking -------------------------------------------------------------------------------------------------
 
+@beside_a_call
 def test_proxy_protocol(lab, web):
     for host, client in ((SERVER4, CLIENT4), (SERVER6, CLIENT6)):
         for name, flag in (("v1", "--http1.1"), ("v2", "--http1.1"), ("v2", "--http2")):
@@ -280,20 +326,31 @@ def test_proxy_protocol(lab, web):
     check(web.nginx.last_access("/echo?off").split()[0] == "127.0.0.1", "a PROXY header where none was wanted")
 
 
+@beside_a_call
 def test_upstreams(lab, _web):
     for name in ("unix", "six"):
         out = curl(lab, f"https://{name}.example.com/")
         check("hello from nginx" in out, f"{name}: {out}")
 
 
+@beside_a_call
 def test_upstream_down(lab, web):
-    since = web.gh.mark()
-    out = curl(lab, "https://down.example.com/", "-w", "%{http_code}", "-o", "/dev/null")
-    check(out == "502", f"answer {out}")
-    e = web.gh.wait_event("upstream-down", since=since)
-    check(f"127.0.0.1:{PORTS['down']}" in e["text"], f"does not name the upstream: {e['text']}")
+    """The browser gets a page that says so, the operator one line a connection that names the server."""
+    for n in range(3):
+        since = web.gh.mark()
+        out = curl(lab, "https://down.example.com/", "-i", "-w", "%{http_code}")
+        head, _, body = out.partition("\r\n\r\n")
+        check(head.startswith("HTTP/1.1 502 ") and body.endswith("502"), f"answer {out!r}")
+        check("The web server does not answer." in body, f"no page: {out!r}")
+        e = web.gh.wait_event("upstream-down", since=since)
+        check(e.get("upstream") == f"127.0.0.1:{PORTS['down']}", f"does not name the upstream: {e['text']}")
+        check(e.get("level") == "warn" and e.get("reason") and e.get("remedy"), f"incomplete: {e['text']}")
+        check(web.call.ping(INSIDE4, seq=n + 1), "the call suffered")
+        wait_for(lambda: web.gh.cli("status")["web"] == 0, 5, lambda: f"no web connection: {web.gh.cli('status')}")
+        check(len(web.gh.events("upstream-down", since)) == 1, f"more than one line: {web.gh.tail()}")
 
 
+@beside_a_call
 def test_restart_under_load(lab, web):
     """nginx restarts under load: its own connections go, a call and a WebSocket to another server stay."""
     path = os.path.join(web.nginx.docs, "load")
@@ -322,6 +379,7 @@ def test_restart_under_load(lab, web):
 
 # ---- the built-in site ---------------------------------------------------------------------------------------------
 
+@beside_a_call
 def test_built_in_site(lab, _web):
     out = curl(lab, "https://welcome.example.com/", "-i")
     check(out.startswith("HTTP/1.1 200") and "<" in out, f"welcome page: {out[:200]!r}")
@@ -345,6 +403,7 @@ def s_client(lab, *argv, host=SERVER4):
                                f"[{host}]:443" if ":" in host else f"{host}:443", *argv]), ok=None, stdin=b"")
 
 
+@beside_a_call
 def test_tls_versions(lab, web):
     for host in (SERVER4, SERVER6):
         for flag, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
@@ -361,6 +420,7 @@ def test_tls_versions(lab, web):
         check("Cipher is (NONE)" in out or not out.strip() or "Cipher is" not in out, f"{bad} was accepted")
 
 
+@beside_a_call
 def test_certificate_choice(lab, _web):
     for name, want in (("vpn.example.com", "CN = vpn.example.com"), ("VPN.example.COM", "CN = vpn.example.com"),
                        ("www.example.com", "CN = www.example.com"), ("else.example.com", "CN = www.example.com"),
@@ -369,6 +429,7 @@ def test_certificate_choice(lab, _web):
         check(f"subject={want}" in out, f"{name}: {re.findall('subject=.*', out)}")
 
 
+@beside_a_call
 def test_resumption(lab, _web):
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
         ctx, session = lab.tls(minimum_version=version, maximum_version=version), None
@@ -383,6 +444,7 @@ def test_resumption(lab, _web):
 
 # ---- with a real call up -------------------------------------------------------------------------------------------
 
+@beside_a_call
 def test_web_beside_a_call(lab, web):
     """Browsing goes on while the stock client's call is up, on the same address and port, and the other way round."""
     with lab.uml().sstpc("alice", "wonderland", "vpn.example.com", ca=lab.ca.cert) as call:
@@ -393,4 +455,4 @@ def test_web_beside_a_call(lab, web):
         lab.uml().sh("ping -c2 -i0.2 -W3 10.77.0.1")
         check("hello from nginx" in curl(lab, "https://www.example.com/", "--interface", CLIENT4), "page")
         call.hang_up()
-    web.gh.no_sessions()
+    wait_for(lambda: [x["user"] for x in web.gh.sessions()] == ["erin"], 8, lambda: f"sessions: {web.gh.sessions()}")

@@ -13,8 +13,7 @@ from lablib import LabError, need, wait_for
 
 NGINX_PLAIN, NGINX_H2, NGINX_PROXY, NGINX_PROXY_H2 = 8080, 8081, 8082, 8083
 APACHE_PLAIN, APACHE_PROXY = 8090, 8091
-
-
+SINK = 8088  # where both pass /sink on to: a server of the test's own
 
 
 class Nginx:
@@ -57,7 +56,7 @@ http {{
     real_ip_header proxy_protocol;
     root {self.docs};
     location = /echo {{ return 200 "$request_method $http_host $content_length $http_x_test\\n"; }}
-    location /sink {{ proxy_request_buffering off; proxy_pass http://127.0.0.1:8088; }}
+    location /sink {{ proxy_request_buffering off; proxy_pass http://127.0.0.1:{SINK}; }}
   }}
 }}
 """)
@@ -97,7 +96,7 @@ class Apache:
         with open(os.path.join(self.docs, "index.html"), "w", encoding="ascii") as f:
             f.write("<title>apache</title>hello from apache\n")
         modules = "".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so\n"
-                          for m in ("mpm_event", "authz_core", "mime", "dir", "remoteip", "http2"))
+                          for m in ("mpm_event", "authz_core", "mime", "dir", "remoteip", "http2", "proxy", "proxy_http"))
         conf = os.path.join(self.dir, "apache.conf")
         with open(conf, "w", encoding="ascii") as f:
             f.write(f"""ServerRoot {self.dir}
@@ -113,7 +112,8 @@ Listen 127.0.0.1:{APACHE_PROXY}
 Protocols h2c http/1.1
 DocumentRoot {self.docs}
 DirectoryIndex index.html
-LogFormat "%a \\"%r\\" %>s" who
+ProxyPass /sink http://127.0.0.1:{SINK}/sink
+LogFormat "%a \\"%r\\" %>s %k" who
 CustomLog {self.access} who
 <Directory {self.docs}>
   Require all granted
