@@ -60,7 +60,12 @@ static void socket_of_broken(const char *config, char *out, size_t cap)
     text[fread(text, 1, sizeof text - 1, f)] = 0;
     fclose(f);
     for (char *p = text; (p = strstr(p, "socket")); p += 6) {
-        char *value = p + 6 + strspn(p + 6, " \t"), *end;
+        char *value = p + 6 + strspn(p + 6, " \t"), *end, *line = p;
+        while (line > text && line[-1] != '\n')
+            line--;
+        line += strspn(line, " \t");
+        if (*line == '#' || (line[0] == '/' && line[1] == '/'))
+            continue;
         if (*value != '=' && *value != ':')
             continue;
         value += 1 + strspn(value + 1, " \t");
