@@ -379,14 +379,14 @@ class Control(Cli):
         """While the file is broken the daemon runs on with the one before: the socket is read from the text."""
         daemon = self.daemon("other")
         for socket_line in ('socket = "other"', f'socket="{self.path("other")}"', 'socket : "other"',
-                            '# the socket of ours\n  socket\t= "other"'):
+                            '# the socket of ours\n  socket\t= "other"', '# socket = "old"\n  socket = "other"'):
             text = f"vpn: {{ mtu = ; }};\ncontrol: {{ {socket_line}; }};\n"
             config = self.write("broken.conf", text)
             self.run_it("serve", "--print-config", "-c", "broken.conf", status=2)  # it is broken
             for args in self.COMMANDS:
                 out, err = self.run_it(*args, "--json", "-c", config)
                 self.assertEqual((json.loads(out), err), (self.ANSWER, ""))
-        self.assertEqual(daemon.asked, 4 * list(self.COMMANDS.values()))
+        self.assertEqual(daemon.asked, 5 * list(self.COMMANDS.values()))
 
     def test_with_a_broken_file_and_no_daemon(self):
         self.write("broken.conf", 'vpn: { mtu = ; };\ncontrol: { socket = "other"; };\n')
