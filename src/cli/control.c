@@ -61,11 +61,10 @@ static void socket_of_broken(const char *config, char *out, size_t cap)
     fclose(f);
     for (char *p = text; (p = strstr(p, "socket")); p += 6) {
         char *value = p + 6 + strspn(p + 6, " \t"), *end, *line = p;
-        while (line > text && line[-1] != '\n')
+        while (line > text && line[-1] != '\n' && *line != '#' && strncmp(line, "//", 2) != 0)
             line--;
-        line += strspn(line, " \t");
-        if (*line == '#' || (line[0] == '/' && line[1] == '/'))
-            continue;
+        if (*line == '#' || strncmp(line, "//", 2) == 0)
+            continue; /* in a comment */
         if (*value != '=' && *value != ':')
             continue;
         value += 1 + strspn(value + 1, " \t");
