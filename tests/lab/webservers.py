@@ -96,7 +96,8 @@ class Apache:
         with open(os.path.join(self.docs, "index.html"), "w", encoding="ascii") as f:
             f.write("<title>apache</title>hello from apache\n")
         modules = "".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so\n"
-                          for m in ("mpm_event", "authz_core", "mime", "dir", "remoteip", "http2", "proxy", "proxy_http"))
+                          for m in ("mpm_event", "authz_core", "mime", "dir", "remoteip", "http2", "proxy",
+                                    "proxy_http"))
         conf = os.path.join(self.dir, "apache.conf")
         with open(conf, "w", encoding="ascii") as f:
             f.write(f"""ServerRoot {self.dir}
