@@ -214,7 +214,7 @@ def test_unacceptable_requests(_lab, ctl):
 
 
 def test_malformed_vectors(_lab, ctl):
-    """tests/vectors/sstp-messages.json: nothing where no packet can be told apart, ABORT with status 7 where one can."""
+    """tests/vectors/sstp-messages.json: ABORT with status 7, or nothing where no packet can be told apart."""
     with open(os.path.join(VECTORS, "sstp-messages.json"), encoding="utf-8") as f:
         vectors = json.load(f)["malformed"]
     done = {"close": 0, "abort": 0, "nak": 0}
