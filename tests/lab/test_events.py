@@ -291,6 +291,25 @@ def test_no_address(lab):
         holder.hang_up()
 
 
+def test_address_of_another_network(lab):
+    """vpn.network changes at restart alone: until then a new user's address in the new one is none of ours."""
+    users = os.path.join(lab.test_dir, "users")
+    with open(users, "w", encoding="ascii") as f:
+        f.write('alice plain:"wonderland"\n')
+    with lab.gatehouse(vpn={"users": users}) as gh:
+        with open(users, "a", encoding="ascii") as f:
+            f.write('dora plain:"far away" ip=10.66.0.5\n')
+        gh.write_conf({**gh.conf, "vpn": {**gh.conf["vpn"], "network": ["10.66.0.0/24"], "dns": ["10.66.0.1"]}})
+        gh.cli("reload")
+
+        def work(c):
+            c.connect_request()
+            check(c.login("dora", "far away", "mschapv2"), "login")
+            pump_to_end(c, user="dora", password="far away", method="mschapv2")
+            check("not one of" in (c.terminate_text or ""), f"the client was told {c.terminate_text!r}")
+        refused(lab, gh, "address-invalid", work, "ip=.*restart")
+
+
 # ---- a call that was up --------------------------------------------------------------------------------------------
 
 def test_call_down(lab, gh):
