@@ -222,15 +222,6 @@ static void to_web(struct conn *c, bool h2)
         conn_free(c);
         return;
     }
-    if (!site) {
-        refuse(c, "no-site", "no web entry for this name", tls_stream_sni(c->tls),
-               "add a web entry without a name, or one for this name");
-        if (h2)
-            conn_free(c);
-        else
-            reply(c, 421, "No web site of this name is served here.\n");
-        return;
-    }
     const struct config_addr *up = h2 ? &site->cfg->upstream_h2 : &site->upstream;
     c->upstream = up->text ? up->text : "the built-in site";
     struct relay_params p = { .upstream = &up->u.sa,

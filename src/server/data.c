@@ -38,7 +38,12 @@ static void mark_dirty(struct call *k)
 bool call_queue(struct call *k, const void *packet, size_t len, bool control)
 {
     size_t control_max = k->c->unauthenticated ? OUT_CTL_RESERVE : OUT_CAP;
-    if (!out_room(k, len, control ? control_max : OUT_DATA_MAX)) {
+    bool room = out_room(k, len, control ? control_max : OUT_DATA_MAX);
+    if (!room && control) {
+        call_flush(k); /* what one wake-up made us say may be more than this; only who does not read it is deaf */
+        room = !k->broken && out_room(k, len, control_max);
+    }
+    if (!room) {
         if (control)
             call_break(k, "client-deaf", "it makes us talk and does not listen");
         else

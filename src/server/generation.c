@@ -57,7 +57,7 @@ static int load_config(int channel, struct generation *g, char *err, size_t cap)
 static bool offers_h2(void *arg, const char *sni)
 {
     const struct generation_web *w = generation_site(arg, sni);
-    return w && w->cfg->upstream_h2.len;
+    return w->cfg->upstream_h2.len != 0;
 }
 
 static int load_certs(int channel, struct generation *g, struct tls_ticket_keys *tickets, char *err, size_t cap)

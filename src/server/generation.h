@@ -36,7 +36,8 @@ MUST_USE int generation_load(int channel, struct tls_ticket_keys *tickets, unsig
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g);
 
-/* The web entry for an SNI name (NULL: none was sent); NULL when no entry takes it. */
+/* The web entry for an SNI name (NULL: none was sent): exact, wildcard, or the one without a name, which every
+ * configuration has. */
 const struct generation_web *generation_site(const struct generation *g, const char *sni);
 
 #endif

@@ -224,6 +224,19 @@ def test_deaf_client(lab, gh):
     refused(lab, gh, "client-deaf", work, "stopped reading")
 
 
+def test_talkative_is_not_deaf(lab, gh):
+    """More answers at once than the queue before login holds: who reads them is no deaf client and logs in."""
+    with client(lab) as c:
+        c.http()
+        c.connect_request()
+        c.open_lcp("pap")
+        echo = [packet(b"\xff\x03" + struct.pack("!H", LCP) + cp(sc.LCP_ECHO, n, c.magic + b"x" * 1000))
+                for n in range(60)]
+        c.send(b"".join(echo))
+        check(c.login("alice", "wonderland"), "not logged in")
+        c.hang_up()
+
+
 def test_silence_in_set_up(lab, gh):
     """No answer to LCP, and none to the challenge: about half a minute each, at the same time."""
     with client(lab) as lcp, client(lab) as auth:
