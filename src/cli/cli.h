@@ -41,6 +41,11 @@ const struct cli_command *cli_find(const char *name);
  */
 int demo_prepare(const char *dir, char **config_path); /* src/cli/demo.c */
 
+/*
+ * Copies UTF-8 text that a stranger chose, cut to cap, for a terminal: control characters, those of C1 too, become '?'.
+ */
+void cli_printable(const char *text, char *out, size_t cap); /* src/cli/control.c */
+
 /* "gatehouse: text" to stderr. */
 __attribute__((format(printf, 1, 2))) void cli_fail(const char *fmt, ...);
 

@@ -206,6 +206,17 @@ int cli_status(int argc, char **argv)
     return status ? status : command(&c, "GET", "/v1/status", NULL, print_status);
 }
 
+void cli_printable(const char *text, char *out, size_t cap)
+{
+    size_t n = 0;
+    for (const unsigned char *p = (const unsigned char *)text; *p && n + 1 < cap; p++) {
+        bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
+        out[n++] = c1 || *p < ' ' || *p == 0x7f ? '?' : (char)*p;
+        p += c1;
+    }
+    out[n] = 0;
+}
+
 static void print_sessions(const struct control *c, const json_t *j)
 {
     const json_t *list = json_object_get(j, "sessions");
@@ -214,11 +225,11 @@ static void print_sessions(const struct control *c, const json_t *j)
     (void)c;
     printf("%-8s %-20s %-15s %-24s %8s %8s %8s  %s\n", "ID", "USER", "ADDRESS", "FROM", "TIME", "IN", "OUT", "STATE");
     json_array_foreach(list, i, s) {
-        char t[32], in[32], out[32];
-        printf("%-8" PRId64 " %-20s %-15s %-24s %8s %8s %8s  %s\n", num(s, "id"),
-               *str(s, "user") ? str(s, "user") : "-", str(s, "ip"), str(s, "peer"), span(num(s, "seconds"), t),
-               bytes(num(s, "rx_bytes"), in), bytes(num(s, "tx_bytes"), out),
-               json_is_true(json_object_get(s, "up")) ? "up" : str(s, "phase"));
+        char t[32], in[32], out[32], user[257];
+        cli_printable(str(s, "user"), user, sizeof user); /* anybody's choice: it is there before the login is judged */
+        printf("%-8" PRId64 " %-20s %-15s %-24s %8s %8s %8s  %s\n", num(s, "id"), *user ? user : "-", str(s, "ip"),
+               str(s, "peer"), span(num(s, "seconds"), t), bytes(num(s, "rx_bytes"), in),
+               bytes(num(s, "tx_bytes"), out), json_is_true(json_object_get(s, "up")) ? "up" : str(s, "phase"));
     }
 }
 

@@ -117,7 +117,8 @@ int file_write(const char *path, const void *data, size_t len, mode_t mode, enum
 int file_lock(const char *path)
 {
     char copy[PATH_MAX];
-    snprintf(copy, sizeof copy, "%s", path);
+    if (!realpath(path, copy)) /* as file_write(): whoever comes by another name waits for the same lock */
+        snprintf(copy, sizeof copy, "%s", path);
     int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0 && flock(fd, LOCK_EX) < 0) {
         close(fd);
