@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
+#include <limits.h>
 #include <net/if.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -80,11 +81,31 @@ static char *path_in(const struct demo *d, const char *name)
     return asprintf(&path, "%s/%s", d->dir, name) < 0 ? NULL : path;
 }
 
+/*
+ * Whether the folder's name is a link that somebody else made: in /tmp it may lead to a folder of ours that is no
+ * demonstration. realpath() would follow it even where the kernel does not (fs.protected_symlinks).
+ */
+static bool is_foreign_link(const char *dir)
+{
+    struct stat st;
+    char name[PATH_MAX];
+    size_t n = (size_t)snprintf(name, sizeof name, "%s", dir);
+    if (n >= sizeof name)
+        return true;
+    while (n > 1 && name[n - 1] == '/') /* "link/" is what the link leads to */
+        name[--n] = 0;
+    return lstat(name, &st) == 0 && S_ISLNK(st.st_mode) && st.st_uid != geteuid();
+}
+
 static bool make_folder(struct demo *d, const char *dir)
 {
     struct stat st;
     if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
         cli_fail("cannot make %s: %s", dir, strerror(errno));
+        return false;
+    }
+    if (is_foreign_link(dir)) {
+        cli_fail("%s is a link that someone else made; choose a folder of your own", dir);
         return false;
     }
     d->dir = realpath(dir, NULL);

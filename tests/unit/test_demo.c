@@ -100,8 +100,38 @@ static void test_demo(void **state)
     assert_int_equal(system(cmd), 0);
 }
 
+/* Somebody else's link in /tmp may lead to a folder of ours that was never meant. One of our own is good. */
+static void test_foreign_link(void **state)
+{
+    (void)state;
+    char top[] = "/tmp/gatehouse-demo-XXXXXX", real[64], link[64], slashes[72], cmd[96], *path = NULL;
+    if (geteuid() != 0)
+        skip(); /* only root can make a link that is another's */
+    assert_non_null(mkdtemp(top));
+    snprintf(real, sizeof real, "%s/d", top);
+    snprintf(link, sizeof link, "%s/l", top);
+    snprintf(slashes, sizeof slashes, "%s//", link);
+    assert_int_equal(mkdir(real, 0700), 0);
+    assert_int_equal(symlink(real, link), 0);
+    assert_int_equal(lchown(link, 65534, 65534), 0);
+    const char *const ways[] = { link, slashes };
+    for (size_t i = 0; i < 2; i++) {
+        free(prepare(ways[i], ERR_SYSTEM, &path));
+        assert_non_null(strstr(said, "someone else"));
+        assert_null(path);
+    }
+    assert_int_equal(rmdir(real), 0); /* nothing was put there */
+    assert_int_equal(mkdir(real, 0700), 0);
+    assert_int_equal(lchown(link, 0, 0), 0);
+    free(prepare(link, 0, &path));
+    assert_int_equal(strncmp(path, real, strlen(real)), 0);
+    free(path);
+    snprintf(cmd, sizeof cmd, "rm -r %s", top);
+    assert_int_equal(system(cmd), 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_demo) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_demo), cmocka_unit_test(test_foreign_link) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
