@@ -28,7 +28,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 VECTORS = os.path.join(ROOT, "tests", "vectors")
-OUT = os.path.abspath(os.environ.get("LAB_OUT") or os.path.join(HERE, "out"))  # /tmp and /run are others in the guest
+OUT = os.path.abspath(os.environ.get("LAB_OUT") or os.path.join(HERE, "out"))  # /run is another one in the guest
 
 CLIENT4, SERVER4 = "192.0.2.1", "192.0.2.2"
 CLIENT6, SERVER6 = "2001:db8:1::1", "2001:db8:1::2"
@@ -606,7 +606,7 @@ class Uml:
             ["/usr/bin/linux.uml", "mem=512M", "rootfstype=hostfs", "rootflags=/", "rw",
              f"init={HERE}/uml-init.sh", "con=null", "con0=null,fd:1", "umid=guest", f"uml_dir={lab.run_dir}/",
              "vec0:transport=tap,ifname=ghtap,depth=128,gro=1", f"GH_ADDR4={GUEST4}/30", f"GH_GW4={TAP4}",
-             f"GH_ADDR6={GUEST6}/64", f"GH_GW6={TAP6}", f"GH_PORT={GUEST_PORT}"],
+             f"GH_ADDR6={GUEST6}/64", f"GH_GW6={TAP6}", f"GH_PORT={GUEST_PORT}", f"GH_OUT={OUT}"],
             os.path.join(OUT, "uml.log"), env={"TMPDIR": lab.run_dir})
         try:
             wait_for(self._answers, 30, lambda: f"the guest: {self.proc.log()[-500:]}")

@@ -8,7 +8,11 @@ mount -t sysfs sysfs /sys
 mountpoint -q /dev || mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
-for dir in /run /var/log /tmp; do mount -t tmpfs tmpfs "$dir"; done
+for dir in /run /var/log; do mount -t tmpfs tmpfs "$dir"; done
+# The laboratory's files stay where they are, wherever the checkout is: below /tmp, too.
+mkdir -p /run/lab && mount --bind "$GH_OUT" /run/lab
+mount -t tmpfs tmpfs /tmp
+mkdir -p "$GH_OUT" 2>/dev/null && mount --bind /run/lab "$GH_OUT"
 mkdir -p /run/sstpc /run/lock /run/ppp /run/etc-ppp
 # Files that the guest changes, over the host's, which then becomes read-only.
 cp -a /etc/ppp/. /run/etc-ppp && mount --bind /run/etc-ppp /etc/ppp
