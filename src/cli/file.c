@@ -120,9 +120,15 @@ int file_lock(const char *path)
     if (!realpath(path, copy)) /* as file_write(): whoever comes by another name waits for the same lock */
         snprintf(copy, sizeof copy, "%s", path);
     int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0 && flock(fd, LOCK_EX) < 0) {
-        close(fd);
-        fd = -1;
+    /* Whoever may read the folder may hold its lock: not for ever. */
+    for (int tries = 50; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0; tries--) {
+        if (errno != EWOULDBLOCK || !tries) {
+            int why = errno;
+            close(fd);
+            errno = why;
+            return ERR_SYSTEM;
+        }
+        usleep(100 * 1000);
     }
     return fd < 0 ? ERR_SYSTEM : fd;
 }

@@ -19,7 +19,8 @@ enum file_old {
 /* Writes a new file beside path, syncs it and moves it there: readers see the old or the new one, never half of one. */
 MUST_USE int file_write(const char *path, const void *data, size_t len, mode_t mode, enum file_old old);
 
-/* Waits for the one lock of the folder that the file is in, behind links. Returns a descriptor to close, or ERR_SYSTEM with errno. */
+/* Waits for the one lock of the folder that the file is in, behind links. Returns a descriptor to close, or ERR_SYSTEM
+ * with errno. */
 MUST_USE int file_lock(const char *path);
 
 #endif

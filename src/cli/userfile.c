@@ -123,7 +123,8 @@ int userfile_edit(const char *path, enum userfile_verb verb, const char *name, c
     size_t old_len = 0;
     int lock = file_lock(path), rc = ERR_SYSTEM;
     if (lock < 0) {
-        cli_fail("cannot lock the folder of %s: %s", path, strerror(errno));
+        cli_fail("cannot lock the folder of %s: %s", path,
+                 errno == EWOULDBLOCK ? "somebody else has been editing for 5 seconds; try again" : strerror(errno));
         return rc;
     }
     if (file_read(path, USERFILE_MAX, &old, &old_len) == 0)

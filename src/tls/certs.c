@@ -86,16 +86,18 @@ static int chain_read(struct build *b, const struct tls_cert_source *src, struct
         return ERR_NOMEM;
     }
     int n = 0;
+    bool too_many = false;
     for (X509 *x; (x = PEM_read_bio_X509(bio, NULL, NULL, NULL)); n++) {
         if (!c->leaf)
             c->leaf = x;
         else if (n >= CHAIN_MAX || !sk_X509_push(c->chain, x)) {
             X509_free(x);
+            too_many = true;
             break;
         }
     }
     BIO_free(bio);
-    if (n > CHAIN_MAX - 1)
+    if (too_many)
         return fail(b, "%s: more than %d certificates in its chain", src->name, CHAIN_MAX);
     unsigned long e = ERR_peek_last_error();
     bool at_end = ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;

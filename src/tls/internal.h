@@ -32,6 +32,12 @@ void tls_hello_install(SSL_CTX *ctx);
 
 /* ---- tickets.c ---- */
 
+/*
+ * A session is resumed this long after its full handshake at most, however often its tickets were renewed: a
+ * certificate that was replaced is out of use then. For tests to change.
+ */
+extern int64_t tls_ticket_life_s;
+
 #define TLS_LEAF_LEN 52 /* SHA-1 and SHA-256 of the DER of the leaf, one after the other */
 
 /* Session tickets that carry the hashes of the leaf that was served. NULL keys: no tickets, no resumption. */

@@ -17,7 +17,10 @@
 #include "tls/internal.h"
 
 #define KEY_LIFE_S   (12 * 3600)
-#define KEY_NAME_LEN 16 /* RFC 5077 4 */
+#define KEY_NAME_LEN 16                 /* RFC 5077 4 */
+#define APPDATA_LEN  (TLS_LEAF_LEN + 8) /* hashes of the leaf, then when the full handshake was, in network order */
+
+int64_t tls_ticket_life_s = 24 * 3600;
 
 struct ticket_key {
     uint8_t name[KEY_NAME_LEN];
@@ -92,8 +95,11 @@ static int key_take(struct tls_ticket_keys *k, const uint8_t *name, struct ticke
 {
     int found = 0;
     pthread_mutex_lock(&k->lock);
-    if (now_s() - k->since >= KEY_LIFE_S)
+    time_t age = now_s() - k->since;
+    if (age >= KEY_LIFE_S)
         rotate(k);
+    if (age >= 2 * KEY_LIFE_S)
+        k->has_prev = false; /* nobody came for so long that it has had its time, too */
     if (!name || ct_equal(name, k->cur.name, KEY_NAME_LEN)) {
         *out = k->cur;
         found = 1;
@@ -128,14 +134,30 @@ static int key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_C
     return found;
 }
 
-static bool appdata_get(SSL_SESSION *sess, uint8_t out[TLS_LEAF_LEN])
+static bool appdata_get(SSL_SESSION *sess, uint8_t out[APPDATA_LEN])
 {
     void *data = NULL;
     size_t len = 0;
-    if (!sess || SSL_SESSION_get0_ticket_appdata(sess, &data, &len) != 1 || !data || len != TLS_LEAF_LEN)
+    if (!sess || SSL_SESSION_get0_ticket_appdata(sess, &data, &len) != 1 || !data || len != APPDATA_LEN)
         return false;
-    memcpy(out, data, TLS_LEAF_LEN);
+    memcpy(out, data, APPDATA_LEN);
     return true;
+}
+
+static void appdata_set_time(uint8_t data[APPDATA_LEN])
+{
+    uint64_t t = (uint64_t)now_s();
+    for (int i = 0; i < 8; i++)
+        data[TLS_LEAF_LEN + i] = (uint8_t)(t >> (56 - 8 * i));
+}
+
+/* Seconds since the full handshake that these data are of. */
+static int64_t appdata_age(const uint8_t data[APPDATA_LEN])
+{
+    uint64_t t = 0;
+    for (int i = 0; i < 8; i++)
+        t = t << 8 | data[TLS_LEAF_LEN + i];
+    return (int64_t)((uint64_t)now_s() - t);
 }
 
 static bool served_leaf(SSL *ssl, uint8_t out[TLS_LEAF_LEN])
@@ -149,25 +171,36 @@ static bool served_leaf(SSL *ssl, uint8_t out[TLS_LEAF_LEN])
 bool tls_leaf_get(SSL *ssl, uint8_t out[TLS_LEAF_LEN])
 {
     /* After a resumption SSL_get_certificate() is what the context would serve, not what the client was shown. */
-    return SSL_session_reused(ssl) ? appdata_get(SSL_get_session(ssl), out) : served_leaf(ssl, out);
+    uint8_t data[APPDATA_LEN];
+    if (!SSL_session_reused(ssl))
+        return served_leaf(ssl, out);
+    if (!appdata_get(SSL_get_session(ssl), data))
+        return false;
+    memcpy(out, data, TLS_LEAF_LEN);
+    return true;
 }
 
-/* A ticket is about to be written. One that renews a resumed session keeps the hashes of the full handshake. */
+/* A ticket is about to be written. One that renews a resumed session keeps the hashes and the time of the full
+ * handshake. */
 static int ticket_write(SSL *ssl, void *arg)
 {
     (void)arg;
-    uint8_t leaf[TLS_LEAF_LEN];
-    return tls_leaf_get(ssl, leaf) && SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), leaf, sizeof leaf) == 1;
+    uint8_t data[APPDATA_LEN];
+    if (SSL_session_reused(ssl) ? !appdata_get(SSL_get_session(ssl), data) : !served_leaf(ssl, data))
+        return 0;
+    if (!SSL_session_reused(ssl))
+        appdata_set_time(data);
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), data, sizeof data) == 1;
 }
 
 static SSL_TICKET_RETURN ticket_read(SSL *ssl, SSL_SESSION *sess, const unsigned char *name, size_t name_len,
                                      SSL_TICKET_STATUS status, void *arg)
 {
-    uint8_t leaf[TLS_LEAF_LEN];
+    uint8_t data[APPDATA_LEN];
     (void)name, (void)name_len, (void)arg;
     bool good = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
     /* In TLS 1.3 a ticket is for one use (RFC 8446 C.4), so that each gives the next one. */
-    if (good && appdata_get(sess, leaf))
+    if (good && appdata_get(sess, data) && appdata_age(data) >= 0 && appdata_age(data) < tls_ticket_life_s)
         return status == SSL_TICKET_SUCCESS_RENEW || SSL_version(ssl) == TLS1_3_VERSION ? SSL_TICKET_RETURN_USE_RENEW
                                                                                         : SSL_TICKET_RETURN_USE;
     return SSL_TICKET_RETURN_IGNORE_RENEW; /* a full handshake, and a ticket from it */

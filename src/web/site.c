@@ -255,7 +255,9 @@ static enum MHD_Result send_file(struct request *q, int fd, const struct stat *s
     char modified[HTTP_DATE_CAP], content_range[80];
     struct tm tm;
     uint64_t size = (uint64_t)st->st_size, from = 0, len = size;
-    strftime(modified, sizeof modified, HTTP_DATE, gmtime_r(&st->st_mtime, &tm));
+    if (!gmtime_r(&st->st_mtime, &tm))
+        tm = (struct tm){ .tm_mday = 1, .tm_year = 70 }; /* a time that no calendar has */
+    strftime(modified, sizeof modified, HTTP_DATE, &tm);
     if (not_modified(q, st->st_mtime)) {
         close(fd);
         return empty(q, MHD_HTTP_NOT_MODIFIED, MHD_HTTP_HEADER_LAST_MODIFIED, modified);

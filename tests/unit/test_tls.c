@@ -451,6 +451,26 @@ static void test_resumption(void **state)
     }
 }
 
+/* Renewed tickets do not make a session everlasting: the time of the full handshake counts. */
+static void test_resumption_has_an_end(void **state)
+{
+    (void)state;
+    int64_t life = tls_ticket_life_s;
+    for (size_t v = 0; v < 2; v++) {
+        struct tls_ticket_keys *keys = tls_ticket_keys_new();
+        struct tls_certs *certs = usual(&plain, keys);
+        SSL_SESSION *s = full(certs, versions[v], "www.example.com", EC_WWW);
+        s = again(certs, versions[v], "www.example.com", s, true, EC_WWW);
+        tls_ticket_life_s = 0;
+        s = again(certs, versions[v], "www.example.com", s, false, EC_WWW);
+        tls_ticket_life_s = life;
+        s = again(certs, versions[v], "www.example.com", s, true, EC_WWW);
+        SSL_SESSION_free(s);
+        tls_certs_unref(certs);
+        tls_ticket_keys_free(keys);
+    }
+}
+
 /* RSA and ECDSA on one context: after a resumption OpenSSL names one of them, whichever was shown. */
 static void test_resumption_two_key_types(void **state)
 {
@@ -890,6 +910,7 @@ int main(void)
         cmocka_unit_test(test_sni_parse_every_cut),
         cmocka_unit_test(test_alpn),
         cmocka_unit_test(test_resumption),
+        cmocka_unit_test(test_resumption_has_an_end),
         cmocka_unit_test(test_resumption_two_key_types),
         cmocka_unit_test(test_foreign_and_no_tickets),
         cmocka_unit_test(test_ticket_without_hash),
