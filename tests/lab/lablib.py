@@ -659,6 +659,8 @@ def server_fault(lines):
     for e in lines:
         if (e.get("peer") or "").rpartition(":")[0] not in (GUEST4, f"[{GUEST6}]"):
             continue
+        if e["event"] == "refused" and e.get("cause") == "lost" and e.get("phase") == "dead":
+            continue  # the server had said 200; it was the client that went away, before its first SSTP packet
         if e["event"] in ("refused", "timed-out") or (e["event"] == "tls-failed" and e.get("reason") != "closed"):
             return e["text"]
     return None
