@@ -487,7 +487,6 @@ void call_start(struct conn *c, const void *answer, size_t answer_len, struct rd
 {
     struct worker *w = c->w;
     struct call *k = calloc(1, sizeof *k);
-    struct sstp_cert_hashes cert;
     uint64_t now = net_now(&w->loop);
     if (k)
         k->ppp = ppp_link_new(&c->gen->ppp, w->rng);
@@ -501,8 +500,9 @@ void call_start(struct conn *c, const void *answer, size_t answer_len, struct rd
     c->call = k;
     w->n_calls++;
     k->started_ms = now;
-    tls_stream_leaf_hashes(c->tls, cert.sha1, cert.sha256);
-    sstp_server_init(&k->sstp, &c->gen->sstp, &cert, w->rng, now);
+    k->leaf.known = SSTP_HASH_SHA1 | SSTP_HASH_SHA256;
+    tls_stream_leaf_hashes(c->tls, k->leaf.sha1, k->leaf.sha256);
+    sstp_server_init(&k->sstp, &c->gen->sstp, &k->leaf, 1, w->rng, now);
     k->sstp.log = &c->log;
     k->answer_len = answer_len;
     call_queue(k, answer, answer_len, true);

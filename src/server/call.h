@@ -33,6 +33,7 @@ struct call {
     bool told;    /* a line of its own said already why it cannot come up */
     uint32_t ip4; /* host order, 0: none yet */
     uint8_t iid[8];
+    struct sstp_cert_hashes leaf; /* that this connection was served */
     struct sstp_server sstp;
     struct ppp_link *ppp;
     uint64_t hangup_at; /* when to go on from PPP to SSTP disconnect */

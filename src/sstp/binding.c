@@ -60,6 +60,18 @@ bool sstp_cc_shaped(const struct sstp_msg *cc)
            a.id == SSTP_ATTR_CRYPTO_BINDING && rd_left(&a.value) == CC_ATTR_LEN - 4;
 }
 
+/* Is the hash that of one of the certificates? All are compared, so that the time does not tell which. */
+static bool cert_is_known(const struct sstp_binding *want, uint8_t hash, const uint8_t *cert, size_t len)
+{
+    bool found = false;
+    for (size_t i = 0; i < want->n_certs; i++) {
+        const struct sstp_cert_hashes *c = &want->certs[i];
+        bool same = ct_equal(cert, hash == SSTP_HASH_SHA1 ? c->sha1 : c->sha256, len);
+        found |= same & ((c->known & hash) != 0);
+    }
+    return found;
+}
+
 int sstp_binding_check(const struct sstp_binding *want, const uint8_t cc[SSTP_CC_LEN], struct sstp_binding_verdict *out)
 {
     struct rd r = rd_make(cc, SSTP_CC_LEN);
@@ -77,7 +89,7 @@ int sstp_binding_check(const struct sstp_binding *want, const uint8_t cc[SSTP_CC
     if (!ct_equal(nonce, want->nonce, SSTP_NONCE_LEN))
         return 0;
     out->fault = SSTP_BINDING_CERT;
-    if (!ct_equal(cert, hash == SSTP_HASH_SHA1 ? want->cert->sha1 : want->cert->sha256, len))
+    if (!cert_is_known(want, hash, cert, len))
         return 0;
     out->fault = SSTP_BINDING_MAC;
     uint8_t expected[SSTP_BINDING_HASH_MAX];

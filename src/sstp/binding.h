@@ -10,7 +10,8 @@
 
 #define SSTP_BINDING_HASH_MAX 32 /* the longer of the two hashes */
 
-struct sstp_cert_hashes { /* of the DER of the leaf served on this very connection */
+struct sstp_cert_hashes { /* of the DER of a leaf: the one served on this very connection, or one that a front serves */
+    uint8_t known;        /* SSTP_HASH_*: which of the two are */
     uint8_t sha1[20];
     uint8_t sha256[32];
 };
@@ -41,10 +42,11 @@ MUST_USE int sstp_binding_mac(uint8_t hash_protocol, const uint8_t hlak[SSTP_HLA
 /* True for a CALL_CONNECTED of 112 bytes with exactly one attribute 3 of Length 104 (2.2.11). */
 MUST_USE bool sstp_cc_shaped(const struct sstp_msg *cc);
 
-struct sstp_binding {     /* what one connection's CALL_CONNECTED must agree with; all borrowed */
-    uint8_t hash_mask;    /* offered in the ACK       */
-    const uint8_t *nonce; /* SSTP_NONCE_LEN, from the ACK */
-    const struct sstp_cert_hashes *cert;
+struct sstp_binding {                     /* what one connection's CALL_CONNECTED must agree with; all borrowed */
+    uint8_t hash_mask;                    /* offered in the ACK       */
+    const uint8_t *nonce;                 /* SSTP_NONCE_LEN, from the ACK */
+    const struct sstp_cert_hashes *certs; /* one of these is what the client saw; each is compared */
+    size_t n_certs;
     const uint8_t *hlak; /* SSTP_HLAK_LEN, secret */
 };
 

@@ -145,7 +145,13 @@ static int on_request(struct sstp_server *s, const struct sstp_msg *m, uint64_t 
     size_t n = sstp_ccr_faults(m, faults, SSTP_CCR_FAULTS_MAX);
     if (n)
         return refuse_request(s, faults, n, now_ms, out);
-    struct sstp_ack ack = { .hash_mask = s->cfg->hash_mask };
+    s->offered = s->cfg->hash_mask;
+    for (size_t i = 0; i < s->n_certs; i++)
+        s->offered &= s->certs[i].known;
+    /* Nothing in common: something must be offered, and the binding will fail with words. */
+    if (!s->offered)
+        s->offered = s->cfg->hash_mask;
+    struct sstp_ack ack = { .hash_mask = s->offered };
     rng_fill(&s->rng, s->nonce, sizeof s->nonce);
     memcpy(ack.nonce, s->nonce, sizeof ack.nonce);
     struct wr w = evq_open(out, SSTP_EV_SEND);
@@ -159,7 +165,7 @@ static int on_request(struct sstp_server *s, const struct sstp_msg *m, uint64_t 
 /* The checks of 3.3.5.2.3 on a well-shaped packet, once authentication has ended. */
 static int judge_connected(struct sstp_server *s, const uint8_t cc[SSTP_CC_LEN], uint64_t now_ms, struct evq *out)
 {
-    const struct sstp_binding want = { s->cfg->hash_mask, s->nonce, &s->cert, s->hlak };
+    const struct sstp_binding want = { s->offered, s->nonce, s->certs, s->n_certs, s->hlak };
     struct sstp_binding_verdict verdict;
     int err = sstp_binding_check(&want, cc, &verdict);
     if (err)
@@ -298,10 +304,10 @@ int sstp_server_control(struct sstp_server *s, struct rd pkt, uint64_t now_ms, s
 
 /* ---- the owner's side ---- */
 
-void sstp_server_init(struct sstp_server *s, const struct sstp_server_cfg *cfg, const struct sstp_cert_hashes *cert,
-                      struct rng rng, uint64_t now_ms)
+void sstp_server_init(struct sstp_server *s, const struct sstp_server_cfg *cfg, const struct sstp_cert_hashes *certs,
+                      size_t n_certs, struct rng rng, uint64_t now_ms)
 {
-    *s = (struct sstp_server){ .cfg = cfg, .cert = *cert, .rng = rng };
+    *s = (struct sstp_server){ .cfg = cfg, .certs = certs, .n_certs = n_certs, .rng = rng };
     set_state(s, "HTTPS accepted", SSTP_SERVER_CONNECT_REQUEST_PENDING, now_ms + cfg->negotiation_ms);
 }
 

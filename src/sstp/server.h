@@ -70,7 +70,10 @@ struct sstp_server {
     enum sstp_server_state state;
     const struct sstp_server_cfg *cfg; /* borrowed */
     const struct log_ctx *log;         /* borrowed, for the debug lines; NULL after init, the owner may set it */
-    struct sstp_cert_hashes cert;
+    const struct sstp_cert_hashes
+        *certs; /* borrowed; the owner may exchange the list between calls of functions here */
+    size_t n_certs;
+    uint8_t offered; /* hashes offered in the ACK */
     uint64_t deadline_ms;
     uint8_t nonce[SSTP_NONCE_LEN];
     uint8_t hlak[SSTP_HLAK_LEN]; /* secret; wiped when used and at fini */
@@ -82,9 +85,12 @@ struct sstp_server {
     struct rng rng;
 };
 
-/* State Connect_Request_Pending, negotiation timer running. */
-void sstp_server_init(struct sstp_server *s, const struct sstp_server_cfg *cfg, const struct sstp_cert_hashes *cert,
-                      struct rng rng, uint64_t now_ms);
+/*
+ * State Connect_Request_Pending, negotiation timer running. certs: the leaf that this connection was served; or, when a
+ * front ended TLS, all that it may have served. Borrowed. A hash that is not known of each of them is not offered.
+ */
+void sstp_server_init(struct sstp_server *s, const struct sstp_server_cfg *cfg, const struct sstp_cert_hashes *certs,
+                      size_t n_certs, struct rng rng, uint64_t now_ms);
 /* Wipes and frees what the machine holds; fine on a zeroed one. */
 void sstp_server_fini(struct sstp_server *s);
 

@@ -34,7 +34,7 @@ struct run {
 
 static const uint8_t nonce[SSTP_NONCE_LEN] = "nonce of thirty-two bytes, fixed";
 static const uint8_t hlak[SSTP_HLAK_LEN] = "a key that nobody should guess";
-static const struct sstp_cert_hashes cert = { "sha1 of some leaf...", "sha256 of the leaf that was used" };
+static const struct sstp_cert_hashes cert = { 3, "sha1 of some leaf...", "sha256 of the leaf that was used" };
 static uint8_t valid_cc[SSTP_CC_LEN];
 
 static void fill(void *arg, void *out, size_t n)
@@ -152,7 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     struct run r = { .now = 1000 };
     r.q = evq_make(r.buf, sizeof r.buf);
-    sstp_server_init(&r.s, &sstp_server_cfg_default, &cert, (struct rng){ fill, NULL }, r.now);
+    sstp_server_init(&r.s, &sstp_server_cfg_default, &cert, 1, (struct rng){ fill, NULL }, r.now);
     struct rd script = rd_make(data, size);
     while (step(&r, &script))
         ;

@@ -605,9 +605,10 @@ static void judge_head(struct run *r)
 static void start_sstp(struct run *r)
 {
     r->with_sstp = true;
+    r->cert.known = 3;
     memset(r->cert.sha1, 0x11, sizeof r->cert.sha1);
     memset(r->cert.sha256, 0x22, sizeof r->cert.sha256);
-    sstp_server_init(&r->sstp, &sstp_server_cfg_default, &r->cert, (struct rng){ count_up, &r->counter }, r->now_ms);
+    sstp_server_init(&r->sstp, &sstp_server_cfg_default, &r->cert, 1, (struct rng){ count_up, &r->counter }, r->now_ms);
 }
 
 static void command(struct run *r, char **word)

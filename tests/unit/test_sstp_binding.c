@@ -47,6 +47,7 @@ static void field(const json_t *v, const char *key, uint8_t *out, size_t n)
 static void load_cert(const json_t *v, struct vector *out, size_t len)
 {
     memset(&out->cert, 0xee, sizeof out->cert);
+    out->cert.known = 3;
     const char *der = json_string_value(json_object_get(v, "cert_der"));
     uint8_t want[32], *bin;
     field(v, "cert_hash", want, len);
@@ -92,7 +93,7 @@ static struct vector load_id(const char *id)
 
 static struct sstp_binding_verdict judged(const struct vector *v, const uint8_t cc[SSTP_CC_LEN])
 {
-    struct sstp_binding want = { v->mask, v->nonce, &v->cert, v->hlak };
+    struct sstp_binding want = { v->mask, v->nonce, &v->cert, 1, v->hlak };
     struct sstp_binding_verdict verdict;
     assert_int_equal(sstp_binding_check(&want, cc, &verdict), 0);
     return verdict;

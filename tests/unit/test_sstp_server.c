@@ -67,7 +67,7 @@ static void start(struct rig *r)
 {
     r->q = evq_make(r->buf, sizeof r->buf);
     r->now = T0;
-    sstp_server_init(&r->s, &r->cfg, &r->cert, (struct rng){ fixed_nonce, r->nonce }, r->now);
+    sstp_server_init(&r->s, &r->cfg, &r->cert, 1, (struct rng){ fixed_nonce, r->nonce }, r->now);
 }
 
 /* Nonce 00..1f, some certificate and key, and the CALL_CONNECTED that goes with them. */
@@ -80,6 +80,7 @@ static void rig_up(struct rig *r)
         r->cert.sha256[i] = (uint8_t)(0x40 + i);
     }
     memset(r->cert.sha1, 0x77, sizeof r->cert.sha1);
+    r->cert.known = 3;
     struct wr w = wr_make(r->cc, sizeof r->cc);
     assert_int_equal(sstp_cc_encode(&w, SSTP_HASH_SHA256, r->nonce, r->cert.sha256, r->hlak), 0);
     start(r);
@@ -557,6 +558,7 @@ static void rig_up_vector(struct rig *r, const json_t *v)
     bool sha1 = json_integer_value(json_object_get(v, "hash_protocol")) == SSTP_HASH_SHA1;
     r->cfg.hash_mask = (uint8_t)json_integer_value(json_object_get(v, "ack_bitmask"));
     memset(&r->cert, 0xee, sizeof r->cert);
+    r->cert.known = 3;
     field(v, "cert_hash", sha1 ? r->cert.sha1 : r->cert.sha256, sha1 ? 20 : 32);
     field(v, "nonce", r->nonce, 32);
     field(v, "hlak", r->hlak, 32);
@@ -663,6 +665,54 @@ static void test_other_certificate_is_reported(void **state)
     assert_int_equal(r.why.binding, SSTP_BINDING_CERT);
     assert_int_equal(r.why.hash_protocol, SSTP_HASH_SHA256);
     assert_memory_equal(r.why.cert_hash_seen, other, sizeof other);
+    done(&r);
+}
+
+/* Behind a front that ends TLS: any of its certificates is right, and the list may change before CALL_CONNECTED. */
+static void test_one_of_several_certificates(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct sstp_cert_hashes list[3] = { { .known = 3 }, { .known = 3 }, { .known = SSTP_HASH_SHA256 } };
+    memset(list[0].sha256, 1, 32);
+    memset(list[2].sha256, 3, 32);
+    for (int at = 0; at < 3; at++) {
+        reach(&r, CCP);
+        authenticated(&r);
+        memcpy(list[at].sha256, r.cert.sha256, 32);
+        r.s.certs = list;
+        r.s.n_certs = 3;
+        assert_string_equal(input(&r, r.cc, sizeof r.cc), "UP");
+        memset(list[at].sha256, 0x10 + at, 32);
+        done(&r);
+    }
+    reach(&r, CCP);
+    authenticated(&r);
+    r.s.certs = list;
+    r.s.n_certs = 3;
+    assert_string_equal(input(&r, r.cc, sizeof r.cc), "ABORT(3,4) ENDING(binding)");
+    assert_int_equal(r.why.binding, SSTP_BINDING_CERT);
+    done(&r);
+}
+
+/* A hash that is not known of every certificate is not offered, and its zeros are no match for a client's zeros. */
+static void test_unknown_hashes_are_not_offered(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_up(&r);
+    struct sstp_cert_hashes list[2] = { r.cert, { .known = SSTP_HASH_SHA256 } };
+    static const uint8_t zero[32];
+    start(&r);
+    r.s.certs = list;
+    r.s.n_certs = 2;
+    input_hex(&r, CCR);
+    assert_int_equal(r.s.offered, SSTP_HASH_SHA256);
+    authenticated(&r);
+    struct wr w = wr_make(r.cc, sizeof r.cc);
+    assert_int_equal(sstp_cc_encode(&w, SSTP_HASH_SHA1, r.nonce, zero, r.hlak), 0);
+    assert_string_equal(input(&r, r.cc, sizeof r.cc), "ABORT(3,4) ENDING(binding)");
+    assert_int_equal(r.why.binding, SSTP_BINDING_HASH);
     done(&r);
 }
 
@@ -887,6 +937,8 @@ int main(void)
         cmocka_unit_test(test_binding_accepted),
         cmocka_unit_test(test_binding_refused),
         cmocka_unit_test(test_other_certificate_is_reported),
+        cmocka_unit_test(test_one_of_several_certificates),
+        cmocka_unit_test(test_unknown_hashes_are_not_offered),
         cmocka_unit_test(test_authenticated_once_and_in_time),
         cmocka_unit_test(test_zero_key_before_authentication),
         cmocka_unit_test(test_mutated_connected),
