@@ -11,8 +11,8 @@ static const uint8_t v2_signature[12] = { 0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x
 #define V2_UNSPEC        0x00
 #define V2_TCP4          0x11
 #define V2_TCP6          0x21
-#define V2_LAST_FAMILY   3 /* AF_UNIX */
-#define V2_LAST_PROTOCOL 2 /* DGRAM */
+#define V2_LAST_PROTOCOL 2    /* DGRAM */
+#define V2_TLV_AUTHORITY 0x02 /* PP2_TYPE_AUTHORITY */
 
 static size_t addr_len(uint8_t family)
 {
@@ -87,27 +87,28 @@ static bool port_word(struct rd *r, uint16_t *out)
 }
 
 /* The words after "PROXY ", without the line's end. */
-static int decode_v1_line(struct rd line, struct proxy_addr *out)
+static int decode_v1_line(struct rd line, struct proxy_header *out)
 {
     char kind[8], src[INET6_ADDRSTRLEN], dst[INET6_ADDRSTRLEN];
-    struct proxy_addr a = { 0 };
+    struct proxy_header h = { 0 };
+    struct proxy_addr *a = &h.addr;
     if (!word(&line, kind, sizeof kind))
         return ERR_PEER;
     if (strcmp(kind, "UNKNOWN") == 0) { /* whatever follows is ignored */
-        *out = a;
+        *out = h;
         return 0;
     }
-    a.family = strcmp(kind, "TCP4") == 0 ? 4 : strcmp(kind, "TCP6") == 0 ? 6 : 0;
-    int af = a.family == 4 ? AF_INET : AF_INET6;
-    if (!a.family || !word(&line, src, sizeof src) || !word(&line, dst, sizeof dst) || inet_pton(af, src, a.src) != 1 ||
-        inet_pton(af, dst, a.dst) != 1 || !port_word(&line, &a.src_port) || !port_word(&line, &a.dst_port) ||
-        !rd_end(&line))
+    a->family = strcmp(kind, "TCP4") == 0 ? 4 : strcmp(kind, "TCP6") == 0 ? 6 : 0;
+    int af = a->family == 4 ? AF_INET : AF_INET6;
+    if (!a->family || !word(&line, src, sizeof src) || !word(&line, dst, sizeof dst) ||
+        inet_pton(af, src, a->src) != 1 || inet_pton(af, dst, a->dst) != 1 || !port_word(&line, &a->src_port) ||
+        !port_word(&line, &a->dst_port) || !rd_end(&line))
         return ERR_PEER;
-    *out = a;
+    *out = h;
     return 0;
 }
 
-static int decode_v1(struct rd all, struct proxy_addr *out, size_t *used)
+static int decode_v1(struct rd all, struct proxy_header *out, size_t *used)
 {
     static const uint8_t start[6] = "PROXY ";
     struct rd in = all, line;
@@ -129,23 +130,64 @@ static int decode_v1(struct rd all, struct proxy_addr *out, size_t *used)
     return ERR_PEER;
 }
 
-/* The addresses at the start of the header's body; TLVs behind them are skipped. */
-static int decode_v2_body(struct rd body, uint8_t command, uint8_t fam, struct proxy_addr *out)
+/* A host name in the form in which names are compared: lower case, no final dot. "" when it is none. */
+static void host_name(struct rd value, char out[PROXY_NAME_MAX + 1])
 {
-    struct proxy_addr a = { 0 };
-    if (command == V2_PROXY && (fam >> 4 > V2_LAST_FAMILY || (fam & 15) > V2_LAST_PROTOCOL))
-        return ERR_PEER;
-    if (command == V2_PROXY && (fam == V2_TCP4 || fam == V2_TCP6)) {
-        a.family = fam == V2_TCP4 ? 4 : 6;
-        if (!rd_copy(&body, a.src, addr_len(a.family)) || !rd_copy(&body, a.dst, addr_len(a.family)) ||
-            !rd_u16(&body, &a.src_port) || !rd_u16(&body, &a.dst_port))
-            return ERR_PEER;
+    char text[PROXY_NAME_MAX + 1]; /* with its final dot */
+    size_t n = 0;
+    out[0] = 0;
+    for (uint8_t c, last = '.'; rd_u8(&value, &c); last = c) {
+        bool upper = c >= 'A' && c <= 'Z';
+        bool plain = upper || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+        if (n == sizeof text || !(plain || (c == '.' && last != '.')))
+            return;
+        text[n++] = (char)(upper ? c + 'a' - 'A' : c);
     }
-    *out = a;
+    if (n && text[n - 1] == '.')
+        n--;
+    if (n > PROXY_NAME_MAX)
+        return;
+    memcpy(out, text, n);
+    out[n] = 0;
+}
+
+/* What follows the addresses. Of several authorities the last one counts. */
+static int decode_tlvs(struct rd tlvs, struct proxy_header *h)
+{
+    uint8_t type;
+    uint16_t len;
+    struct rd value;
+    while (!rd_end(&tlvs)) {
+        if (!rd_u8(&tlvs, &type) || !rd_u16(&tlvs, &len) || !rd_sub(&tlvs, len, &value))
+            return ERR_PEER;
+        if (type == V2_TLV_AUTHORITY)
+            host_name(value, h->authority);
+    }
     return 0;
 }
 
-static int decode_v2(struct rd all, struct proxy_addr *out, size_t *used)
+/* Addresses and TLVs. LOCAL and an unspecified family say nothing about the layout of what follows: it is ignored. */
+static int decode_v2_body(struct rd body, uint8_t command, uint8_t fam, struct proxy_header *out)
+{
+    static const uint8_t block_len[] = { 0, 2 * 4 + 4, 2 * 16 + 4, 2 * 108 }; /* by address family */
+    struct proxy_header h = { 0 };
+    struct proxy_addr *a = &h.addr;
+    struct rd block;
+    if (command == V2_PROXY && (fam >> 4 >= (int)sizeof block_len || (fam & 15) > V2_LAST_PROTOCOL))
+        return ERR_PEER;
+    if (command == V2_PROXY && fam >> 4) {
+        if (!rd_sub(&body, block_len[fam >> 4], &block) || decode_tlvs(body, &h))
+            return ERR_PEER;
+        a->family = fam == V2_TCP4 ? 4 : fam == V2_TCP6 ? 6 : 0;
+    }
+    if (a->family && (!rd_copy(&block, a->src, addr_len(a->family)) || !rd_copy(&block, a->dst, addr_len(a->family)) ||
+                      !rd_u16(&block, &a->src_port) || !rd_u16(&block, &a->dst_port)))
+        return ERR_BUG;
+    *out = h;
+    return 0;
+}
+
+static int decode_v2(struct rd all, struct proxy_header *out, size_t *used)
 {
     struct rd in = all, body;
     uint8_t c, command, fam;
@@ -171,7 +213,7 @@ static int decode_v2(struct rd all, struct proxy_addr *out, size_t *used)
     return err;
 }
 
-int proxy_decode(struct rd all, struct proxy_addr *out, size_t *used)
+int proxy_decode(struct rd all, struct proxy_header *out, size_t *used)
 {
     uint8_t first;
     *used = 0;

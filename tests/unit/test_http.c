@@ -475,7 +475,7 @@ static void test_error_reply(void **state)
 
 /* ---- PROXY protocol ---- */
 
-static int decode(const void *data, size_t len, struct proxy_addr *a, size_t *used)
+static int decode(const void *data, size_t len, struct proxy_header *a, size_t *used)
 {
     /* An exact copy, so that a sanitizer sees any read past its end. */
     uint8_t *copy = malloc(len ? len : 1);
@@ -486,10 +486,10 @@ static int decode(const void *data, size_t len, struct proxy_addr *a, size_t *us
 }
 
 /* All prefixes want more, the whole is good whatever follows. */
-static struct proxy_addr decode_good(const void *data, size_t len)
+static struct proxy_header decode_whole(const void *data, size_t len)
 {
     uint8_t more[PROXY_V2_MAX + 8];
-    struct proxy_addr a, untouched;
+    struct proxy_header a, untouched;
     size_t used;
     memset(&a, 0xa5, sizeof a);
     memset(&untouched, 0xa5, sizeof untouched);
@@ -507,9 +507,16 @@ static struct proxy_addr decode_good(const void *data, size_t len)
     return a;
 }
 
+static struct proxy_addr decode_good(const void *data, size_t len)
+{
+    struct proxy_header h = decode_whole(data, len);
+    assert_string_equal(h.authority, "");
+    return h.addr;
+}
+
 static void decode_bad(const void *data, size_t len)
 {
-    struct proxy_addr a, untouched;
+    struct proxy_header a, untouched;
     size_t used;
     memset(&a, 0xa5, sizeof a);
     memset(&untouched, 0xa5, sizeof untouched);
@@ -580,7 +587,7 @@ static void test_proxy_v1_bad(void **state)
 
     /* The longest line has 107 bytes. */
     char line[PROXY_V1_MAX + 2];
-    struct proxy_addr a;
+    struct proxy_header a;
     size_t used;
     memset(line, 'x', sizeof line);
     memcpy(line, "PROXY UNKNOWN ", 14);
@@ -604,9 +611,9 @@ static void test_proxy_v2(void **state)
     assert_memory_equal(a.dst, "\x0a\0\0\x02", 4);
     assert_int_equal(a.src_port, 0xdc04);
     assert_int_equal(a.dst_port, 443);
-    /* TLVs: CRC32C, then a NOOP whose own length lies; they are skipped unread. */
+    /* TLVs: CRC32C, an empty NOOP. */
     const char tlv[] = V2 "\x21\x11\0\x16\x0a\0\0\x01\x0a\0\0\x02\xdc\x04\x01\xbb\x03\0\x04"
-                          "abcd\x04\xff\xff";
+                          "abcd\x04\0\0";
     a = decode_good(tlv, sizeof tlv - 1);
     assert_int_equal(a.family, 4);
     const char tcp6[] = V2 "\x21\x21\0\x24"
@@ -631,7 +638,7 @@ static void test_proxy_v2(void **state)
     assert_int_equal(decode_good(udp, sizeof udp - 1).family, 0);
     assert_int_equal(decode_good(sun, sizeof sun).family, 0);
     /* The largest that is accepted, and one byte more. */
-    static char big[PROXY_V2_MAX + 1] = V2 "\x21\x11\x10\0";
+    static char big[PROXY_V2_MAX + 1] = V2 "\x21\x11\x10\0............\x04\x0f\xf1";
     assert_int_equal(decode_good(big, PROXY_V2_MAX).family, 4);
     big[15] = 1;
     decode_bad(big, 16);
@@ -652,7 +659,7 @@ static void test_proxy_v2_bad(void **state)
     for (int c = 0; c < 256; c++) {
         char command[14] = V2;
         command[12] = (char)c;
-        struct proxy_addr a;
+        struct proxy_header a;
         size_t used;
         assert_int_equal(decode(command, 13, &a, &used), c == 0x20 || c == 0x21 ? ERR_AGAIN : ERR_PEER);
     }
@@ -705,14 +712,14 @@ static void test_proxy_random(void **state)
         char buf[64];
         bool first = rnd(2);
         size_t len = first ? sizeof v1 - 1 : sizeof v2 - 1, used;
-        struct proxy_addr a = { 0 };
+        struct proxy_header a = { 0 };
         memcpy(buf, first ? v1 : v2, len);
         for (uint32_t k = rnd(3); k > 0; k--)
             buf[rnd((uint32_t)len)] = (char)rnd(256);
         int err = decode(buf, len, &a, &used);
         assert_true(err == 0 || err == ERR_AGAIN || err == ERR_PEER);
         assert_true(err == 0 ? used >= 15 && used <= len : used == 0);
-        assert_true(a.family == 0 || a.family == 4 || a.family == 6);
+        assert_true(a.addr.family == 0 || a.addr.family == 4 || a.addr.family == 6);
     }
 }
 
