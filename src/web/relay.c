@@ -2,17 +2,15 @@
 #include "web/relay.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "http/head.h"
+#include "web/upstream.h"
 
 #define BUDGET       (256 * 1024)  /* bytes moved in one direction in one wake-up */
-#define RETRY_MS     20            /* a Unix socket whose backlog is full says so at once instead of waiting */
 #define HALF_MS      30000         /* the web server is done and has said so to the client, which stays silent */
 #define LINGER_MS    2000          /* an error page is on its way: how long the client may go on talking */
 #define LINGER_BYTES (1024 * 1024) /* and how much */
@@ -46,9 +44,8 @@ struct relay {
     size_t discarded;
     struct timer_entry timer; /* deadline of the state */
     struct timer_entry soon;  /* another round though no socket may say so */
-    uint64_t connect_deadline, idle_ms, moved_ms;
-    struct sockaddr_storage addr;
-    socklen_t addr_len;
+    struct upstream connecting;
+    uint64_t idle_ms, moved_ms;
     struct relay_result res;
     void (*done)(void *arg, const struct relay_result *r);
     void *arg;
@@ -97,6 +94,7 @@ static void relay_free(struct relay *r)
 {
     net_timer_cancel(r->loop, &r->timer);
     net_timer_cancel(r->loop, &r->soon);
+    upstream_cancel(&r->connecting);
     tls_stream_free(r->tls);
     net_fd_close(r->client);
     net_fd_close(r->up);
@@ -318,71 +316,34 @@ static void upstream_down(struct relay *r, int error)
         b->len = http_error_reply((char *)b->mem, RELAY_BUF, 502, time(NULL), "The web server does not answer.\n");
     }
     linger(r);
-    set_timer(r, &r->soon, 0, 0);
 }
 
-static void up_event(void *arg, int events)
-{
-    struct relay *r = arg;
-    (void)events;
-    if (r->state == CONNECTING) {
-        int error = 0;
-        socklen_t len = sizeof error;
-        getsockopt(net_fd_num(r->up), SOL_SOCKET, SO_ERROR, &error, &len);
-        if (error) {
-            upstream_down(r, error);
-        } else {
-            r->state = OPEN;
-            r->moved_ms = net_now(r->loop);
-            set_timer(r, &r->timer, r->moved_ms, r->idle_ms);
-        }
-    }
-    relay_round(r);
-}
-
-static void client_event(void *arg, int events)
+static void event(void *arg, int events)
 {
     (void)events;
     relay_round(arg);
 }
 
-/* Begins to connect. What comes of it is found when the socket is writable. */
-static void up_connect(struct relay *r)
+static void connected(void *arg, struct net_fd *up, int error)
 {
-    int family = r->addr.ss_family, one = 1;
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        upstream_down(r, errno);
-        return;
+    struct relay *r = arg;
+    if (error) {
+        upstream_down(r, error);
+    } else {
+        r->up = up;
+        net_fd_rebind(up, event, r);
+        r->state = OPEN;
+        r->moved_ms = net_now(r->loop);
+        set_timer(r, &r->timer, r->moved_ms, r->idle_ms);
     }
-    if (family != AF_UNIX)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (connect(fd, (struct sockaddr *)&r->addr, r->addr_len) && errno != EINPROGRESS) {
-        int error = errno;
-        close(fd);
-        if (error == EAGAIN && net_now(r->loop) + RETRY_MS < r->connect_deadline)
-            set_timer(r, &r->timer, net_now(r->loop), RETRY_MS);
-        else
-            upstream_down(r, error);
-        return;
-    }
-    r->up = net_fd_new(r->loop, fd, up_event, r);
-    if (!r->up)
-        over(r, RELAY_NOMEM, 0);
-    else
-        set_timer(r, &r->timer, r->connect_deadline, 0);
+    relay_round(r);
 }
 
 static void timer_due(struct timer_entry *e, uint64_t now)
 {
     struct relay *r = (struct relay *)(void *)((char *)e - offsetof(struct relay, timer));
     switch (r->state) {
-    case CONNECTING:
-        if (r->up || now >= r->connect_deadline)
-            upstream_down(r, ETIMEDOUT);
-        else
-            up_connect(r);
-        break;
+    case CONNECTING: break; /* upstream.c has a timer of its own */
     case OPEN: {
         /* Bytes that move only note the time; the timer follows when it comes due. */
         uint64_t limit = r->client_shut && HALF_MS < r->idle_ms ? HALF_MS : r->idle_ms;
@@ -409,9 +370,7 @@ static void rewatch(struct relay *r)
     bool reading = !r->client_eof && (r->discard || (r->state == OPEN && !r->to_up.len));
     bool writing = r->to_client.len || (r->up_eof && !r->client_shut);
     net_fd_want(r->client, (reading ? r->rd_wants : 0) | (writing ? r->wr_wants : 0));
-    if (r->up && r->state == CONNECTING)
-        net_fd_want(r->up, NET_WRITE);
-    else if (r->up)
+    if (r->up)
         net_fd_want(r->up, (r->to_up.len ? NET_WRITE : 0) | (!r->up_eof && !r->to_client.len ? NET_READ : 0));
     /* What lies inside TLS is announced by no socket. A round of pump_up() leaves either nothing there or bytes in
      * to_up, which ask for the next one; only here may it stop in the middle. */
@@ -466,8 +425,7 @@ struct relay *relay_start(struct net_loop *loop, struct tls_stream *tls, struct 
                           const struct relay_params *p)
 {
     struct relay *r = calloc(1, sizeof(*r));
-    if (!r || p->upstream_len > sizeof r->addr) {
-        free(r);
+    if (!r) {
         tls_stream_free(tls);
         net_fd_close(client);
         return NULL;
@@ -481,20 +439,12 @@ struct relay *relay_start(struct net_loop *loop, struct tls_stream *tls, struct 
     r->timer.fn = timer_due;
     r->soon.fn = soon_due;
     r->idle_ms = p->idle_ms;
-    r->connect_deadline = net_now(loop) + p->connect_ms;
     r->done = p->done;
     r->arg = p->arg;
-    memcpy(&r->addr, p->upstream, p->upstream_len);
-    r->addr_len = p->upstream_len;
     net_fd_want(client, 0);
-    net_fd_rebind(client, client_event, r);
-    if (early_put(r, p) == 0)
-        up_connect(r);
-    else
-        over(r, RELAY_NOMEM, 0);
-    if (!r->over && r->up)
-        net_fd_want(r->up, NET_WRITE);
-    if (r->over) {
+    net_fd_rebind(client, event, r);
+    if (early_put(r, p) ||
+        upstream_connect(&r->connecting, loop, p->upstream, p->upstream_len, p->connect_ms, connected, r)) {
         relay_free(r);
         return NULL;
     }
