@@ -168,7 +168,7 @@ class Lab:
 
 
 def certificates(d):
-    """A CA, and P-256 certificates of a server and a client signed by it."""
+    """A CA, and certificates of a server and a client signed by it: P-256, and RSA-2048 for the server, too."""
     os.makedirs(d, exist_ok=True)
 
     def path(f):
@@ -177,8 +177,10 @@ def certificates(d):
     ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     sh("openssl", "req", "-x509", *ec, "-keyout", path("ca.key"), "-out", path("ca.pem"), "-days", "30", "-subj",
        "/CN=bench CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    for name, usage in (("server", "serverAuth"), ("client", "clientAuth")):
-        sh("openssl", "req", *ec, "-keyout", path(name + ".key"), "-out", path(name + ".csr"), "-subj", f"/CN={name}")
+    rsa = ["-newkey", "rsa:2048", "-nodes"]
+    for name, usage, key in (("server", "serverAuth", ec), ("server-rsa", "serverAuth", rsa),
+                             ("client", "clientAuth", ec)):
+        sh("openssl", "req", *key, "-keyout", path(name + ".key"), "-out", path(name + ".csr"), "-subj", f"/CN={name}")
         with open(path(name + ".ext"), "w") as f:
             f.write(f"extendedKeyUsage={usage}\nkeyUsage=critical,digitalSignature\n"
                     f"subjectAltName=DNS:{name},IP:{SERVER}\nbasicConstraints=CA:FALSE\n")

@@ -6,7 +6,10 @@
  *   hold    --total N --concurrency K   keeps N calls up, says so, and hangs up when standard input ends
  *   tunnel  --tun NAME                  one call attached to a TUN device
  *
- * A dial is everything from the TCP connection to IPCP done both ways.
+ * A dial is everything from the TCP connection to IPCP done both ways. Without any call:
+ *
+ *   handshake  --total N --concurrency K [--sigalgs LIST]   full TLS handshakes
+ *   download   --path P --ms T --concurrency K              GET over and over on connections that are kept
  */
 #include <errno.h>
 #include <getopt.h>
@@ -25,6 +28,7 @@
 #include "base/digest.h"
 #include "load_call.h"
 #include "load_tunnel.h"
+#include "load_web.h"
 #include "tool.h"
 
 enum { RECORDS = 16, DIAL_MS = 30000 };
@@ -35,6 +39,8 @@ struct load {
     bool json, hold;
     const char *tun;
     int mtu;
+    const char *mode, *sni, *sigalgs, *path;
+    unsigned ms_long;
 
     int ep;
     struct call *calls; /* total of them */
@@ -203,13 +209,13 @@ static int many(struct load *l)
     return good ? 0 : 1;
 }
 
-static SSL_CTX *tls_context(const char *version)
+static SSL_CTX *tls_context(const char *version, const char *sigalgs)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     int v = strcmp(version, "1.2") == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
     if (!ctx || SSL_CTX_set_min_proto_version(ctx, v) != 1 || SSL_CTX_set_max_proto_version(ctx, v) != 1 ||
         SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") != 1 ||
-        SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM") != 1)
+        SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM") != 1 || (sigalgs && SSL_CTX_set1_sigalgs_list(ctx, sigalgs) != 1))
         tool_die("TLS context");
     SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -221,7 +227,9 @@ static void usage(void)
     fprintf(stderr,
             "usage: gatehouse-load rate|dial|hold|tunnel --server ADDR:PORT --user NAME --password TEXT [--json]\n"
             "         [--total N] [--concurrency K] [--source FIRST --sources COUNT] [--tls 1.2|1.3]\n"
-            "         [--tun NAME] [--mtu BYTES]\n");
+            "         [--tun NAME] [--mtu BYTES]\n"
+            "       gatehouse-load handshake|download --server ADDR:PORT [--sni NAME] [--tls 1.2|1.3] [--json]\n"
+            "         [--total N] [--concurrency K] [--sigalgs LIST] [--path PATH] [--ms TIME]\n");
     exit(2);
 }
 
@@ -236,10 +244,19 @@ static const struct option options[] = {
     { "tls", required_argument, NULL, 'v' },
     { "tun", required_argument, NULL, 't' },
     { "mtu", required_argument, NULL, 'm' },
+    { "sni", required_argument, NULL, 'S' },
+    { "sigalgs", required_argument, NULL, 'g' },
+    { "path", required_argument, NULL, 'P' },
+    { "ms", required_argument, NULL, 'T' },
     { "json", no_argument, NULL, 'j' },
     { "insecure", no_argument, NULL, 'i' },
     { NULL, 0, NULL, 0 },
 };
+
+static bool is_web(const struct load *l)
+{
+    return strcmp(l->mode, "handshake") == 0 || strcmp(l->mode, "download") == 0;
+}
 
 static void parse(struct load *l, int argc, char **argv)
 {
@@ -256,36 +273,64 @@ static void parse(struct load *l, int argc, char **argv)
         case 'v': tls = optarg; break;
         case 't': l->tun = optarg; break;
         case 'm': l->mtu = (int)strtol(optarg, NULL, 10); break;
+        case 'S': l->sni = optarg; break;
+        case 'g': l->sigalgs = optarg; break;
+        case 'P': l->path = optarg; break;
+        case 'T': l->ms_long = (unsigned)strtoul(optarg, NULL, 10); break;
         case 'j': l->json = true; break;
         case 'i': break; /* always */
         default: usage();
         }
     }
-    if (optind + 1 != argc || !server || !l->cfg.user || !password || !l->total || !l->at_once)
+    if (optind + 1 != argc || !server || !l->total || !l->at_once)
         usage();
+    l->mode = argv[optind];
     l->cfg.server = tool_addr(server);
-    l->cfg.tls = tls_context(tls);
+    l->cfg.tls = tls_context(tls, l->sigalgs);
+    if (is_web(l))
+        return;
+    if (!l->cfg.user || !password)
+        usage();
     if (digest_init() != 0 || users_nt_hash(password, strlen(password), l->cfg.nt_hash) != 0)
         tool_die("cannot hash the password");
 }
 
+static int web(const struct load *l)
+{
+    struct web_cfg cfg = { .server = l->cfg.server,
+                           .tls = l->cfg.tls,
+                           .sni = l->sni,
+                           .path = l->path,
+                           .total = l->total,
+                           .at_once = l->at_once,
+                           .ms = l->ms_long,
+                           .json = l->json };
+    SSL_CTX_set_session_cache_mode(cfg.tls, SSL_SESS_CACHE_OFF);
+    if (strcmp(l->mode, "handshake") == 0)
+        return web_handshakes(&cfg);
+    SSL_CTX_set_read_ahead(cfg.tls, 1);
+    SSL_CTX_set_default_read_buffer_len(cfg.tls, 256 * 1024);
+    return web_download(&cfg);
+}
+
 int main(int argc, char **argv)
 {
-    struct load l = { .total = 1, .at_once = 1, .mtu = 1400 };
+    struct load l = { .total = 1, .at_once = 1, .mtu = 1400, .path = "/", .ms_long = 1000 };
     parse(&l, argc, argv);
     signal(SIGPIPE, SIG_IGN);
-    const char *mode = argv[optind];
-    if (strcmp(mode, "tunnel") == 0) {
+    if (is_web(&l))
+        return web(&l);
+    if (strcmp(l.mode, "tunnel") == 0) {
         if (!l.tun)
             usage();
         SSL_CTX_set_read_ahead(l.cfg.tls, 1);
         SSL_CTX_set_default_read_buffer_len(l.cfg.tls, 256 * 1024);
         return tunnel_run(&l.cfg, l.tun, l.mtu);
     }
-    l.hold = strcmp(mode, "hold") == 0;
-    if (strcmp(mode, "dial") == 0)
+    l.hold = strcmp(l.mode, "hold") == 0;
+    if (strcmp(l.mode, "dial") == 0)
         l.at_once = 1;
-    else if (!l.hold && strcmp(mode, "rate") != 0)
+    else if (!l.hold && strcmp(l.mode, "rate") != 0)
         usage();
     SSL_CTX_set_mode(l.cfg.tls, SSL_MODE_RELEASE_BUFFERS);
     return many(&l);

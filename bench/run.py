@@ -3,7 +3,7 @@
 
     bench/run.py [--quick] [--only ROW]... [--peer PEER]... [--build DIR]
 
-Rows: tcp udp latency setup memory. Writes bench/results/DATE.json and latest.json (not with --only or --peer, unless
+Rows: tcp udp latency setup memory handshake web passthrough. Writes bench/results/DATE.json and latest.json (not with --only or --peer, unless
 --save) and prints a table. Exit status 1 when a bar is missed or a measurement failed.
 """
 
@@ -23,9 +23,11 @@ sys.path.insert(0, HERE)
 import lab  # noqa: E402
 import peers as all_peers  # noqa: E402
 import rows  # noqa: E402
+import web  # noqa: E402
 
-ROWS = ("tcp", "udp", "latency", "setup", "memory")
-BARS = 7  # what Bench.bars() gives when everything was measured
+WEB_ROWS = {"handshake": web.handshakes, "web": web.web, "passthrough": web.passthrough}
+ROWS = ("tcp", "udp", "latency", "setup", "memory", *WEB_ROWS)
+BARS = 11  # what Bench.bars() gives when everything was measured
 
 
 def arguments():
@@ -99,6 +101,8 @@ class Bench:
                 if "memory" in want:
                     self.row("memory", rows.memory, server, quick)
                 server.close()
+        if set(WEB_ROWS) & set(want):
+            self.web(want, quick)
         if not {"tcp", "udp", "latency"} & set(want):
             return
         kinds = [t for t in all_peers.TUNNELS if t.key in (self.args.peer or [t.key])]
@@ -110,6 +114,24 @@ class Bench:
             self.row("latency", rows.latency, some, quick)
         if "udp" in want:
             self.row("udp", rows.udp, some, quick, os.path.join(self.args.build, "bench", "bench-udp"))
+
+    def web(self, want, quick):
+        """The rows of the door as a web server; they share one lab."""
+        absent = [p for p in ("nginx", "wrk", "haproxy") if not lab.have(p)]
+        try:
+            if absent:
+                raise lab.Failed(f"not installed: {', '.join(absent)}")
+            door = web.Door(self.work, self.args.build, self.certs)
+        except (lab.Failed, OSError) as e:
+            for name in set(WEB_ROWS) & set(want):
+                self.skipped[name] = str(e)
+            self.say(f"web rows skipped: {e}")
+            return
+        self.up.append(door)
+        for name, measure in WEB_ROWS.items():
+            if name in want:
+                self.row(name, measure, door, quick)
+        door.close()
 
     def close(self):
         for p in self.up:
@@ -136,6 +158,7 @@ class Bench:
                     # Of runs that were neighbours, so that what else the machine did hit both.
                     pairs = zip(t["gatehouse"][d]["runs"], t[key][d]["runs"])
                     bar(f"TCP {d} / {title}", rows.median([g / o for g, o in pairs]), ">=", limit)
+        web.bars(self.rows, bar)
         return out
 
 
@@ -181,6 +204,7 @@ def show(result):
               [["KiB a call, Pss", num(m["pss_kib_per_call"], 1)],
                ["KiB a call, private", num(m["private_kib_per_call"], 1)],
                ["CPU %, all of them", num(m["idle_cpu_percent"], 1)]])
+    web.show(r, table, num)
     if result["bars"]:
         table(["bar", "measured", "wanted", "met"],
               [[b["name"], num(b["value"]), f"{b['sign']} {b['bar']}", "yes" if b["met"] else "NO"]
