@@ -475,7 +475,9 @@ void conn_accept(struct worker *w, int fd)
     c->source->unauthenticated++;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-    c->tls = tls_stream_new(c->gen->certs, fd);
+    struct tls_where where = { .family = c->addr.family, .port = c->addr.dst_port };
+    memcpy(where.ip, c->addr.dst, sizeof where.ip);
+    c->tls = tls_stream_new(c->gen->certs, fd, &where);
     c->nf = net_fd_new(&w->loop, fd, on_io, c);
     if (!c->tls || !c->nf) {
         conn_free(c);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/ct.h"
 #include "server/monitor_setup.h"
@@ -60,27 +61,53 @@ static bool offers_h2(void *arg, const char *sni)
     return w->cfg->upstream_h2.len != 0;
 }
 
+static int load_cert(int channel, const struct config_cert *cfg, uint32_t index, struct tls_cert **out, char *err,
+                     size_t cap)
+{
+    struct blob chain = { 0 }, key = { 0 };
+    char label[850];
+    int rc = ask_blob(channel, PRIV_CHAIN, index, &chain, err, cap);
+    if (!rc)
+        rc = ask_blob(channel, PRIV_KEY, index, &key, err, cap);
+    if (!rc) {
+        snprintf(label, sizeof label, "%.250s: certificate %.64s (%.250s, %.250s)", err, cfg->name, cfg->chain,
+                 cfg->key);
+        const struct tls_cert_source src = { .name = label,
+                                             .chain_pem = chain.data,
+                                             .chain_len = chain.len,
+                                             .key_pem = key.data,
+                                             .key_len = key.len };
+        rc = tls_cert_load(&src, time(NULL), out, err, cap);
+    }
+    blob_free(&chain);
+    blob_free(&key);
+    return rc;
+}
+
+/* The rules of a certificate, malloc'ed. */
+static int load_rules(const struct config_cert *cfg, struct tls_rule **out, char *err, size_t cap)
+{
+    struct tls_rule *rules = *out = calloc(cfg->n_for, sizeof *rules);
+    int rc = rules ? 0 : ERR_NOMEM;
+    for (size_t i = 0; !rc && i < cfg->n_for; i++)
+        if ((rc = tls_rule_parse(cfg->for_[i], &rules[i])))
+            snprintf(err, cap, "certificate %s: \"%s\" is neither a name nor an address with a port", cfg->name,
+                     cfg->for_[i]);
+    return rc;
+}
+
 static int load_certs(int channel, struct generation *g, struct tls_ticket_keys *tickets, char *err, size_t cap)
 {
     struct config *cfg = g->cfg;
-    struct blob chain[CONFIG_CERTS_MAX] = { 0 }, key[CONFIG_CERTS_MAX] = { 0 };
-    struct tls_cert_source src[CONFIG_CERTS_MAX];
-    char label[CONFIG_CERTS_MAX][850];
+    struct tls_cert *cert[CONFIG_CERTS_MAX] = { 0 };
+    struct tls_rule *rules[CONFIG_CERTS_MAX] = { 0 };
+    struct tls_cert_use use[CONFIG_CERTS_MAX];
     int rc = 0;
     for (size_t i = 0; !rc && i < cfg->n_certs; i++) {
-        rc = ask_blob(channel, PRIV_CHAIN, (uint32_t)i, &chain[i], err, cap);
+        rc = load_cert(channel, &cfg->certs[i], (uint32_t)i, &cert[i], err, cap);
         if (!rc)
-            rc = ask_blob(channel, PRIV_KEY, (uint32_t)i, &key[i], err, cap);
-        if (!rc)
-            snprintf(label[i], sizeof label[i], "%.250s: certificate %.64s (%.250s, %.250s)", err, cfg->certs[i].name,
-                     cfg->certs[i].chain, cfg->certs[i].key);
-        src[i] = (struct tls_cert_source){ .name = label[i],
-                                           .chain_pem = chain[i].data,
-                                           .chain_len = chain[i].len,
-                                           .key_pem = key[i].data,
-                                           .key_len = key[i].len,
-                                           .for_ = (const char *const *)cfg->certs[i].for_,
-                                           .n_for = cfg->certs[i].n_for };
+            rc = load_rules(&cfg->certs[i], &rules[i], err, cap);
+        use[i] = (struct tls_cert_use){ .cert = cert[i], .rules = rules[i], .n_rules = cfg->certs[i].n_for };
     }
     struct tls_params params = { .min_version = cfg->tls.min_version,
                                  .ciphers = cfg->tls.ciphers,
@@ -88,10 +115,10 @@ static int load_certs(int channel, struct generation *g, struct tls_ticket_keys 
                                  .h2 = offers_h2,
                                  .arg = g };
     if (!rc)
-        rc = tls_certs_new(src, cfg->n_certs, &params, tickets, &g->certs, err, cap);
+        rc = tls_certs_new(use, cfg->n_certs, &params, tickets, &g->certs, err, cap);
     for (size_t i = 0; i < cfg->n_certs; i++) {
-        blob_free(&chain[i]);
-        blob_free(&key[i]);
+        tls_cert_unref(cert[i]);
+        free(rules[i]);
     }
     return rc;
 }

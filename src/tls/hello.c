@@ -1,40 +1,20 @@
 /*
- * What a ClientHello decides: the certificate, by SNI, and the protocol, by ALPN. A client is never refused for either:
- * clients in the field send names with a dot at the end, addresses, or nothing.
+ * What a ClientHello decides: the certificate, by address and SNI, and its staple; the protocol, by ALPN. A client is
+ * refused for none of them unless the configuration says so: clients in the field send names with a dot at the end,
+ * addresses, or nothing.
  */
+#include <openssl/crypto.h>
 #include <string.h>
+#include <time.h>
 
 #include "tls/internal.h"
-
-const char *tls_sni_parse(struct rd ext, char out[SNI_MAX + 1])
-{
-    uint16_t list_len, name_len;
-    uint8_t type;
-    struct rd list, name;
-    if (!rd_u16(&ext, &list_len) || !rd_sub(&ext, list_len, &list) || !rd_u8(&list, &type) || type != 0 ||
-        !rd_u16(&list, &name_len) || !rd_sub(&list, name_len, &name))
-        return NULL;
-    size_t n = 0;
-    for (uint8_t c; rd_u8(&name, &c);) {
-        if (c >= 'A' && c <= 'Z')
-            c = (uint8_t)(c - 'A' + 'a');
-        bool good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
-        if (!good || n == SNI_MAX)
-            return NULL;
-        out[n++] = (char)c;
-    }
-    if (n && out[n - 1] == '.')
-        n--;
-    out[n] = 0;
-    return n ? out : NULL;
-}
 
 static int hello_cb(SSL *ssl, int *alert, void *arg)
 {
     (void)arg;
     const unsigned char *ext;
     size_t len;
-    char buf[SNI_MAX + 1];
+    char buf[TLS_NAME_MAX + 1];
     const char *sni = NULL;
     if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &ext, &len) == 1)
         sni = tls_sni_parse(rd_make(ext, len), buf);
@@ -42,7 +22,12 @@ static int hello_cb(SSL *ssl, int *alert, void *arg)
         *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_CLIENT_HELLO_ERROR;
     }
-    SSL_CTX *ctx = sni ? tls_certs_select(tls_stream_certs(ssl), sni) : SSL_get_SSL_CTX(ssl);
+    SSL_CTX *ctx = tls_certs_select(tls_stream_certs(ssl), tls_stream_where(ssl));
+    if (!ctx) { /* RFC 6066 3 */
+        tls_stream_blame(ssl, "no certificate is for this address and name");
+        *alert = SSL_AD_UNRECOGNIZED_NAME;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
     if (ctx != SSL_get_SSL_CTX(ssl) && SSL_set_SSL_CTX(ssl, ctx) != ctx) {
         *alert = SSL_AD_INTERNAL_ERROR;
         return SSL_CLIENT_HELLO_ERROR;
@@ -74,8 +59,23 @@ static int alpn_cb(SSL *ssl, const unsigned char **out, unsigned char *out_len, 
     return SSL_TLSEXT_ERR_OK;
 }
 
+/* A staple for the certificate that is shown (RFC 6066 8), good at this moment or none. */
+static int status_cb(SSL *ssl, void *arg)
+{
+    (void)arg;
+    const struct tls_cert *c = tls_served(ssl);
+    if (!c || tls_cert_ocsp(c, time(NULL)) != TLS_OCSP_GOOD)
+        return SSL_TLSEXT_ERR_NOACK;
+    uint8_t *copy = OPENSSL_memdup(c->ocsp_der, c->ocsp_len);
+    if (!copy)
+        return SSL_TLSEXT_ERR_NOACK;
+    SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)c->ocsp_len); /* takes it over */
+    return SSL_TLSEXT_ERR_OK;
+}
+
 void tls_hello_install(SSL_CTX *ctx)
 {
     SSL_CTX_set_client_hello_cb(ctx, hello_cb, NULL);
     SSL_CTX_set_alpn_select_cb(ctx, alpn_cb, NULL);
+    SSL_CTX_set_tlsext_status_cb(ctx, status_cb);
 }

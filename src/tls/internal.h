@@ -3,38 +3,74 @@
 #define GH_TLS_INTERNAL_H
 
 #include <openssl/ssl.h>
+#include <stdatomic.h>
 
 #include "base/rd.h"
 #include "tls/certs.h"
 #include "tls/stream.h"
 
-#define SNI_MAX 253 /* characters of a host name, RFC 1035 3.1 in its text form */
+/* ---- cert.c ---- */
+
+enum tls_slot { TLS_SLOT_RSA, TLS_SLOT_EC, TLS_SLOT_ED25519 }; /* types of keys: one of each may be for one rule */
+#define TLS_SLOTS 3
+
+struct tls_cert {
+    atomic_uint refs;
+    char *name; /* for messages */
+    X509 *leaf;
+    STACK_OF(X509) * chain; /* without the leaf */
+    EVP_PKEY *key;
+    enum tls_slot slot;
+    struct tls_cert_info info;
+    uint8_t *ocsp_der; /* of OPENSSL_malloc; NULL: none */
+    size_t ocsp_len;
+};
 
 /* ---- certs.c ---- */
 
-/* The context that connections start with: that of "default", and where there is none of the first certificate. */
+/* What one rule shows, at most one certificate of each key type. It is the application data of its context. */
+struct tls_shown {
+    const struct tls_cert *cert[TLS_SLOTS]; /* NULL: none; the generation's references */
+    struct tls_ticket_keys *tickets;        /* NULL: no resumption */
+};
+
+const struct tls_shown *tls_shown(SSL *ssl);
+
+/* The certificate that is being shown on this connection; NULL before it is chosen. Not for resumed sessions. */
+const struct tls_cert *tls_served(SSL *ssl);
+
+/* The context that connections start with, until their ClientHello is read: that of the first rule. */
 SSL_CTX *tls_certs_front(const struct tls_certs *c);
 
-/* The context for a name in lower case; the front one when no certificate has it. */
-SSL_CTX *tls_certs_select(const struct tls_certs *c, const char *sni);
+/* The context for a connection; NULL: none, the client is to be refused. */
+SSL_CTX *tls_certs_select(const struct tls_certs *c, const struct tls_where *where);
 
 bool tls_certs_h2(const struct tls_certs *c, const char *sni);
 
 /* ---- hello.c ---- */
 
+/* The client hello, ALPN and OCSP status callbacks of one context. */
+void tls_hello_install(SSL_CTX *ctx);
+
+/* ---- ocsp.c ---- */
+
+/* What is left of a judgement at now_s: a good response becomes stale with time. */
+enum tls_ocsp_state tls_ocsp_at(const struct tls_ocsp *o, int64_t now_s);
+
+MUST_USE bool tls_asn1_time(const ASN1_TIME *t, int64_t *out); /* Unix seconds */
+
+/* ---- peek.c ---- */
+
 /*
  * Reads what a ClientHello's server_name extension holds (RFC 6066 3). NULL: nothing usable. Lower case, no final dot.
  */
-const char *tls_sni_parse(struct rd ext, char out[SNI_MAX + 1]);
-
-/* The client hello and ALPN callbacks of one context. */
-void tls_hello_install(SSL_CTX *ctx);
+const char *tls_sni_parse(struct rd ext, char out[TLS_NAME_MAX + 1]);
 
 /* ---- tickets.c ---- */
 
 /*
- * A session is resumed this long after its full handshake at most, however often its tickets were renewed: a
- * certificate that was replaced is out of use then. For tests to change.
+ * A session is resumed this long after its full handshake at most, however often its tickets were renewed. For tests to
+ * change.
  */
 extern int64_t tls_ticket_life_s;
 
@@ -53,8 +89,12 @@ MUST_USE bool tls_leaf_get(SSL *ssl, uint8_t out[TLS_LEAF_LEN]);
 
 /* ---- stream.c ---- */
 
-/* From the client hello callback. False when out of memory. */
+/* From the client hello callback: notes the name (NULL: none). False when out of memory. */
 MUST_USE bool tls_stream_hello(SSL *ssl, const char *sni);
 const struct tls_certs *tls_stream_certs(SSL *ssl);
+const struct tls_where *tls_stream_where(SSL *ssl);
+
+/* Why the handshake is going to fail, in place of OpenSSL's words. Static text. */
+void tls_stream_blame(SSL *ssl, const char *words);
 
 #endif

@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "net/loop.h"
 #include "tls/internal.h"
@@ -18,10 +19,12 @@
 #define READ_BUF (3 * (TLS_RECORD_MAX + 22) + 3)
 
 struct tls_stream {
-    SSL *ssl;
-    struct tls_certs *certs;
-    char *sni;
-    const char *error;
+    SSL *ssl; /* NULL: plain */
+    int fd;
+    struct tls_certs *certs; /* NULL: plain */
+    struct tls_where where;
+    char *sni;                 /* that of where, too */
+    const char *error, *blame; /* blame: the better word for what is about to happen */
     int wants;
     int broken; /* not 0: no more calls into OpenSSL, all ask for this */
     bool up;    /* the handshake is done */
@@ -30,13 +33,24 @@ struct tls_stream {
     uint8_t leaf[TLS_LEAF_LEN];
 };
 
-struct tls_stream *tls_stream_new(struct tls_certs *certs, int fd)
+static struct tls_stream *stream_new(int fd)
 {
     struct tls_stream *s = calloc(1, sizeof(*s));
     if (!s)
         return NULL;
+    s->fd = fd;
     s->error = "";
     s->wants = NET_READ;
+    return s;
+}
+
+struct tls_stream *tls_stream_new(struct tls_certs *certs, int fd, const struct tls_where *where)
+{
+    struct tls_stream *s = stream_new(fd);
+    if (!s)
+        return NULL;
+    s->where = *where;
+    s->where.sni = NULL;
     s->certs = tls_certs_ref(certs);
     s->ssl = SSL_new(tls_certs_front(certs));
     if (!s->ssl || SSL_set_fd(s->ssl, fd) != 1 || SSL_set_app_data(s->ssl, s) != 1) {
@@ -46,6 +60,21 @@ struct tls_stream *tls_stream_new(struct tls_certs *certs, int fd)
     }
     SSL_set_accept_state(s->ssl);
     return s;
+}
+
+struct tls_stream *tls_stream_new_plain(int fd, const char *sni)
+{
+    struct tls_stream *s = stream_new(fd);
+    if (s && sni && !(s->sni = strdup(sni))) {
+        tls_stream_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+bool tls_stream_is_plain(const struct tls_stream *s)
+{
+    return !s->ssl;
 }
 
 void tls_stream_free(struct tls_stream *s)
@@ -62,7 +91,7 @@ bool tls_stream_hello(SSL *ssl, const char *sni)
 {
     struct tls_stream *s = SSL_get_app_data(ssl);
     free(s->sni); /* a second ClientHello after HelloRetryRequest */
-    s->sni = sni ? strdup(sni) : NULL;
+    s->where.sni = s->sni = sni ? strdup(sni) : NULL;
     return !sni || s->sni;
 }
 
@@ -70,6 +99,18 @@ const struct tls_certs *tls_stream_certs(SSL *ssl)
 {
     struct tls_stream *s = SSL_get_app_data(ssl);
     return s->certs;
+}
+
+const struct tls_where *tls_stream_where(SSL *ssl)
+{
+    struct tls_stream *s = SSL_get_app_data(ssl);
+    return &s->where;
+}
+
+void tls_stream_blame(SSL *ssl, const char *words)
+{
+    struct tls_stream *s = SSL_get_app_data(ssl);
+    s->blame = words;
 }
 
 static int broken(struct tls_stream *s, int err, const char *words)
@@ -80,13 +121,13 @@ static int broken(struct tls_stream *s, int err, const char *words)
 
 /* Empties the error queue. TLS's own word is the useful one; before it may stand that of a cipher, after it that of a
  * caller. */
-static const char *error_words(void)
+static const char *error_words(const struct tls_stream *s)
 {
     unsigned long first = ERR_peek_error(), e;
     while ((e = ERR_get_error()) && ERR_GET_LIB(e) != ERR_LIB_SSL)
         ;
     ERR_clear_error();
-    return ERR_reason_error_string(e ? e : first);
+    return s->blame ? s->blame : ERR_reason_error_string(e ? e : first);
 }
 
 /* What an OpenSSL call that returned rc <= 0 means. */
@@ -102,15 +143,45 @@ static int outcome(struct tls_stream *s, int rc)
         if (!saved)
             return broken(s, ERR_CLOSED, "closed");
         return broken(s, s->up ? ERR_PEER : ERR_CLOSED, strerrordesc_np(saved));
-    default: return broken(s, ERR_PEER, error_words());
+    default: return broken(s, ERR_PEER, error_words(s));
     }
 }
+
+/* ---- without TLS: the same outcomes from the socket itself ---- */
+
+static int plain_outcome(struct tls_stream *s, ssize_t rc, int event)
+{
+    if (rc > 0)
+        return 0;
+    if (rc == 0)
+        return ERR_CLOSED;
+    if (errno != EAGAIN && errno != EINTR)
+        return broken(s, ERR_PEER, strerrordesc_np(errno));
+    s->wants = event;
+    return ERR_AGAIN;
+}
+
+static int plain_read(struct tls_stream *s, void *buf, size_t cap, size_t *n)
+{
+    ssize_t rc = recv(s->fd, buf, cap, 0);
+    *n = rc > 0 ? (size_t)rc : 0;
+    return plain_outcome(s, rc, NET_READ);
+}
+
+static int plain_write(struct tls_stream *s, const void *buf, size_t len, size_t *n)
+{
+    ssize_t rc = send(s->fd, buf, len, MSG_NOSIGNAL);
+    *n = rc > 0 ? (size_t)rc : 0;
+    return plain_outcome(s, rc, NET_WRITE);
+}
+
+/* ---- the face ---- */
 
 int tls_stream_handshake(struct tls_stream *s)
 {
     if (s->broken)
         return s->broken;
-    if (s->up)
+    if (s->up || !s->ssl)
         return 0;
     ERR_clear_error();
     errno = 0;
@@ -141,6 +212,8 @@ int tls_stream_read(struct tls_stream *s, void *buf, size_t cap, size_t *n)
 {
     if (s->broken)
         return s->broken;
+    if (!s->ssl)
+        return plain_read(s, buf, cap, n);
     ERR_clear_error();
     errno = 0;
     *n = 0;
@@ -152,13 +225,15 @@ int tls_stream_read(struct tls_stream *s, void *buf, size_t cap, size_t *n)
 bool tls_stream_pending(const struct tls_stream *s)
 {
     /* OpenSSL counts the beginning of a record too, of which the rest must come from the socket. */
-    return !s->broken && !s->dry && SSL_has_pending(s->ssl);
+    return s->ssl && !s->broken && !s->dry && SSL_has_pending(s->ssl);
 }
 
 int tls_stream_write(struct tls_stream *s, const void *buf, size_t len, size_t *n)
 {
     if (s->broken)
         return s->broken;
+    if (!s->ssl)
+        return plain_write(s, buf, len, n);
     ERR_clear_error();
     errno = 0;
     *n = 0;
@@ -168,6 +243,8 @@ int tls_stream_write(struct tls_stream *s, const void *buf, size_t len, size_t *
 
 int tls_stream_shutdown(struct tls_stream *s)
 {
+    if (!s->broken && !s->ssl)
+        return shutdown(s->fd, SHUT_WR) ? ERR_CLOSED : 0; /* the one way to say it */
     if (s->broken || !s->up)
         return ERR_CLOSED;
     ERR_clear_error();
@@ -188,17 +265,17 @@ bool tls_stream_h2(const struct tls_stream *s)
 
 bool tls_stream_resumed(const struct tls_stream *s)
 {
-    return SSL_session_reused(s->ssl);
+    return s->ssl && SSL_session_reused(s->ssl);
 }
 
 const char *tls_stream_version(const struct tls_stream *s)
 {
-    return SSL_get_version(s->ssl);
+    return s->ssl ? SSL_get_version(s->ssl) : "none";
 }
 
 const char *tls_stream_cipher(const struct tls_stream *s)
 {
-    return SSL_get_cipher_name(s->ssl);
+    return s->ssl ? SSL_get_cipher_name(s->ssl) : "none";
 }
 
 void tls_stream_leaf_hashes(const struct tls_stream *s, uint8_t sha1[20], uint8_t sha256[32])

@@ -19,8 +19,17 @@
 
 struct tls_stream;
 
-/* Keeps a reference to certs. NULL when out of memory. */
-struct tls_stream *tls_stream_new(struct tls_certs *certs, int fd);
+/* Keeps a reference to certs. where: the address that was dialled (its sni is not looked at). NULL when out of memory.
+ */
+struct tls_stream *tls_stream_new(struct tls_certs *certs, int fd, const struct tls_where *where);
+
+/*
+ * The same face without TLS, for a connection from a front that has ended it: reads and writes go to the socket as they
+ * are, the handshake is done at once, tls_stream_version() is "none", and there are no leaf hashes (zeros). sni: what
+ * the front said, copied; NULL: nothing.
+ */
+struct tls_stream *tls_stream_new_plain(int fd, const char *sni);
+bool tls_stream_is_plain(const struct tls_stream *s);
 void tls_stream_free(struct tls_stream *s); /* sends nothing; NULL is fine */
 
 /* 0 when done; ERR_AGAIN; ERR_CLOSED (gone away); ERR_PEER (tls_stream_error() says what). */

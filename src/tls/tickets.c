@@ -2,7 +2,8 @@
  * Session tickets (RFC 5077, RFC 8446 4.6.1): their keys, and the certificate hashes inside them.
  *
  * A resumed session shows no certificate, and by then the server may have another one than in the full handshake. What
- * the client saw is therefore written into the ticket and read back out of it; a ticket without it is as good as none.
+ * the client saw is therefore written into the ticket and read back out of it; a ticket without it is as good as none,
+ * and so is one from a certificate that is not shown here and now.
  */
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -113,7 +114,7 @@ static int key_take(struct tls_ticket_keys *k, const uint8_t *name, struct ticke
 
 static int key_cb(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int enc)
 {
-    struct tls_ticket_keys *keys = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    struct tls_ticket_keys *keys = tls_shown(ssl)->tickets;
     struct ticket_key k;
     int found = key_take(keys, enc ? NULL : name, &k);
     if (!found)
@@ -162,10 +163,21 @@ static int64_t appdata_age(const uint8_t data[APPDATA_LEN])
 
 static bool served_leaf(SSL *ssl, uint8_t out[TLS_LEAF_LEN])
 {
-    unsigned a = 0, b = 0;
-    X509 *leaf = SSL_get_certificate(ssl);
-    return leaf && X509_digest(leaf, EVP_sha1(), out, &a) == 1 && X509_digest(leaf, EVP_sha256(), out + 20, &b) == 1 &&
-           a == 20 && b == 32;
+    const struct tls_cert *c = tls_served(ssl);
+    if (!c)
+        return false;
+    memcpy(out, c->info.sha1, 20);
+    memcpy(out + 20, c->info.sha256, 32);
+    return true;
+}
+
+/* Would a full handshake show this leaf now? */
+static bool still_shown(const struct tls_shown *shown, const uint8_t leaf[TLS_LEAF_LEN])
+{
+    for (int slot = 0; slot < TLS_SLOTS; slot++)
+        if (shown->cert[slot] && !memcmp(shown->cert[slot]->info.sha256, leaf + 20, 32))
+            return true;
+    return false;
 }
 
 bool tls_leaf_get(SSL *ssl, uint8_t out[TLS_LEAF_LEN])
@@ -200,7 +212,8 @@ static SSL_TICKET_RETURN ticket_read(SSL *ssl, SSL_SESSION *sess, const unsigned
     (void)name, (void)name_len, (void)arg;
     bool good = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
     /* In TLS 1.3 a ticket is for one use (RFC 8446 C.4), so that each gives the next one. */
-    if (good && appdata_get(sess, data) && appdata_age(data) >= 0 && appdata_age(data) < tls_ticket_life_s)
+    if (good && appdata_get(sess, data) && appdata_age(data) >= 0 && appdata_age(data) < tls_ticket_life_s &&
+        still_shown(tls_shown(ssl), data))
         return status == SSL_TICKET_SUCCESS_RENEW || SSL_version(ssl) == TLS1_3_VERSION ? SSL_TICKET_RETURN_USE_RENEW
                                                                                         : SSL_TICKET_RETURN_USE;
     return SSL_TICKET_RETURN_IGNORE_RENEW; /* a full handshake, and a ticket from it */
@@ -213,7 +226,7 @@ int tls_tickets_install(SSL_CTX *ctx, struct tls_ticket_keys *keys)
         SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
         return SSL_CTX_set_num_tickets(ctx, 0) == 1 ? 0 : ERR_SYSTEM;
     }
-    if (SSL_CTX_set_session_id_context(ctx, id, sizeof id - 1) != 1 || SSL_CTX_set_app_data(ctx, keys) != 1 ||
+    if (SSL_CTX_set_session_id_context(ctx, id, sizeof id - 1) != 1 ||
         SSL_CTX_set_session_ticket_cb(ctx, ticket_write, ticket_read, NULL) != 1 ||
         SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, key_cb) != 1)
         return ERR_SYSTEM;

@@ -34,13 +34,12 @@ static int group_setup(void **state)
     signal(SIGPIPE, SIG_IGN);
     EVP_PKEY *key = EVP_EC_gen("P-256");
     struct test_cert c = test_cert_make(key, "relay");
-    static const char *const names[] = { "default" };
-    const struct tls_cert_source src = {
-        "c", c.chain_pem, strlen(c.chain_pem), c.key_pem, strlen(c.key_pem), names, 1
-    };
+    static const struct tls_rule rule = { .kind = TLS_RULE_DEFAULT };
+    const struct tls_cert_use use = { .cert = test_cert_load(&c, "c"), .rules = &rule, .n_rules = 1 };
     const struct tls_params p = { .min_version = 0x0303 };
     char err[200];
-    int rc = tls_certs_new(&src, 1, &p, NULL, &certs, err, sizeof err);
+    int rc = use.cert ? tls_certs_new(&use, 1, &p, NULL, &certs, err, sizeof err) : -1;
+    tls_cert_unref(use.cert);
     test_cert_free(&c);
     EVP_PKEY_free(key);
     client_ctx = SSL_CTX_new(TLS_client_method());
@@ -129,7 +128,7 @@ static int setup(void **state)
     nonblock(fd[1]);
     f->cfd = fd[1];
     f->client = net_fd_new(&f->loop, fd[0], no_event, NULL);
-    f->tls = tls_stream_new(certs, fd[0]);
+    f->tls = tls_stream_new(certs, fd[0], &(struct tls_where){ 0 });
     f->c = SSL_new(client_ctx);
     SSL_set_fd(f->c, fd[1]);
     SSL_set_connect_state(f->c);

@@ -24,6 +24,7 @@
 
 enum { RSA_DEF, EC_DEF, EC_WWW, RSA_WILD, EC_NEW, ED, N_CERTS };
 static struct test_cert cert[N_CERTS];
+static struct tls_cert *loaded[N_CERTS];
 static EVP_PKEY *rsa_key, *ec_key, *ed_key;
 
 static int group_setup(void **state)
@@ -41,14 +42,19 @@ static int group_setup(void **state)
     cert[RSA_WILD] = test_cert_make(rsa_key, "wild");
     cert[EC_NEW] = test_cert_make(ec_key, "new");
     cert[ED] = test_cert_make(ed_key, "ed25519");
+    for (int i = 0; i < N_CERTS; i++)
+        if (!(loaded[i] = test_cert_load(&cert[i], "cert")))
+            return -1;
     return 0;
 }
 
 static int group_teardown(void **state)
 {
     (void)state;
-    for (int i = 0; i < N_CERTS; i++)
+    for (int i = 0; i < N_CERTS; i++) {
         test_cert_free(&cert[i]);
+        tls_cert_unref(loaded[i]);
+    }
     EVP_PKEY_free(rsa_key);
     EVP_PKEY_free(ec_key);
     EVP_PKEY_free(ed_key);
@@ -57,46 +63,54 @@ static int group_teardown(void **state)
 
 /* ---- generations ---- */
 
-static struct tls_cert_source source(int i, const char *const *names, size_t n)
-{
-    return (struct tls_cert_source){ .name = "cert",
-                                     .chain_pem = cert[i].chain_pem,
-                                     .chain_len = strlen(cert[i].chain_pem),
-                                     .key_pem = cert[i].key_pem,
-                                     .key_len = strlen(cert[i].key_pem),
-                                     .for_ = names,
-                                     .n_for = n };
-}
+#define RULES_MAX 4
+
+/* A certificate (index into cert[]) and the texts of its rules, NULL ends. */
+struct use {
+    int cert;
+    const char *rules[RULES_MAX + 1];
+};
 
 static const struct tls_params plain = { .min_version = 0x0303 };
 
-static struct tls_certs *generation(const struct tls_cert_source *src, size_t n, const struct tls_params *p,
+static int try_generation(const struct use *u, size_t n, const struct tls_params *p, struct tls_ticket_keys *keys,
+                          struct tls_certs **out, char *err, size_t cap)
+{
+    struct tls_cert_use use[8];
+    struct tls_rule rules[8][RULES_MAX];
+    assert_true(n <= 8);
+    for (size_t i = 0; i < n; i++) {
+        use[i] = (struct tls_cert_use){ .cert = loaded[u[i].cert], .rules = rules[i] };
+        for (size_t *k = &use[i].n_rules; u[i].rules[*k]; ++*k)
+            assert_int_equal(tls_rule_parse(u[i].rules[*k], &rules[i][*k]), 0);
+    }
+    return tls_certs_new(use, n, p, keys, out, err, cap);
+}
+
+static struct tls_certs *generation(const struct use *u, size_t n, const struct tls_params *p,
                                     struct tls_ticket_keys *keys)
 {
     struct tls_certs *out = NULL;
     char err[256] = "";
-    int rc = tls_certs_new(src, n, p, keys, &out, err, sizeof err);
+    int rc = try_generation(u, n, p, keys, &out, err, sizeof err);
     if (rc)
         print_error("%s\n", err);
     assert_int_equal(rc, 0);
     return out;
 }
 
-static const char *const def_names[] = { "default" };
-static const char *const www_names[] = { "WWW.Example.com", "other.example.net" };
-static const char *const wild_names[] = { "*.example.com" };
-
 static struct tls_certs *usual(const struct tls_params *p, struct tls_ticket_keys *keys)
 {
-    const struct tls_cert_source src[] = { source(EC_WWW, www_names, 2), source(RSA_DEF, def_names, 1),
-                                           source(EC_DEF, def_names, 1), source(RSA_WILD, wild_names, 1) };
-    return generation(src, 4, p, keys);
+    static const struct use u[] = { { EC_WWW, { "WWW.Example.com", "other.example.net" } },
+                                    { RSA_DEF, { "default" } },
+                                    { EC_DEF, { "default" } },
+                                    { RSA_WILD, { "*.example.com" } } };
+    return generation(u, 4, p, keys);
 }
 
 static struct tls_certs *only(int i, struct tls_ticket_keys *keys)
 {
-    struct tls_cert_source src = source(i, def_names, 1);
-    return generation(&src, 1, &plain, keys);
+    return generation(&(struct use){ i, { "default" } }, 1, &plain, keys);
 }
 
 /* ---- a client ---- */
@@ -117,7 +131,8 @@ static int new_session(SSL *ssl, SSL_SESSION *sess)
     return 1;
 }
 
-static void conn_open(struct conn *k, struct tls_certs *certs, int version, const char *sni)
+static void conn_open_at(struct conn *k, struct tls_certs *certs, const struct tls_where *where, int version,
+                         const char *sni)
 {
     *k = (struct conn){ 0 };
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, k->fd), 0);
@@ -132,8 +147,13 @@ static void conn_open(struct conn *k, struct tls_certs *certs, int version, cons
     SSL_set_connect_state(k->c);
     if (sni)
         SSL_set_tlsext_host_name(k->c, sni);
-    k->s = tls_stream_new(certs, k->fd[0]);
+    k->s = tls_stream_new(certs, k->fd[0], where);
     assert_non_null(k->s);
+}
+
+static void conn_open(struct conn *k, struct tls_certs *certs, int version, const char *sni)
+{
+    conn_open_at(k, certs, &(struct tls_where){ 0 }, version, sni);
 }
 
 static void conn_close(struct conn *k)
@@ -243,8 +263,8 @@ static void test_selection(void **state)
 static void test_no_default_shows_first(void **state)
 {
     (void)state;
-    const struct tls_cert_source src[] = { source(RSA_WILD, wild_names, 1), source(EC_WWW, www_names, 2) };
-    struct tls_certs *certs = generation(src, 2, &plain, NULL);
+    static const struct use u[] = { { RSA_WILD, { "*.example.com" } }, { EC_WWW, { "www.example.com" } } };
+    struct tls_certs *certs = generation(u, 2, &plain, NULL);
     static const char *const sni[] = { NULL, "nobody.example.org", "www.example.com" };
     static const int want[] = { RSA_WILD, RSA_WILD, EC_WWW };
     for (int i = 0; i < 3; i++) {
@@ -295,7 +315,7 @@ static void test_sni_parse_every_cut(void **state)
     static const uint8_t good[] = "\x00\x0b\x00\x00\x08"
                                   "Ab-1.c_d";
     const size_t len = sizeof good - 1;
-    char out[SNI_MAX + 1];
+    char out[TLS_NAME_MAX + 1];
     assert_string_equal(tls_sni_parse(rd_make(good, len), out), "ab-1.c_d");
     for (size_t n = 0; n < len; n++)
         assert_null(tls_sni_parse(rd_make(good, n), out));
@@ -317,7 +337,7 @@ static void test_sni_parse_every_cut(void **state)
         if (n + 3 > 255)
             memcpy(big, (uint8_t[]){ 1, (uint8_t)(n + 3 - 256), 0, 0, (uint8_t)n }, 5);
         const char *got = tls_sni_parse(rd_make(big, 5 + n), out);
-        assert_int_equal(got ? strlen(got) : 0, n <= SNI_MAX ? n : 0);
+        assert_int_equal(got ? strlen(got) : 0, n <= TLS_NAME_MAX ? n : 0);
     }
     assert_null(tls_sni_parse(rd_make("\0\4\0\0\1.", 6), out));
     assert_null(tls_sni_parse(rd_make("\0\3\0\0\0", 5), out));
@@ -425,28 +445,25 @@ static void test_resumption(void **state)
         SSL_SESSION *s = full(old, versions[v], "www.example.com", EC_WWW);
         s = again(old, versions[v], "www.example.com", s, true, EC_WWW);
 
-        /* A reload: new certificate, same ticket keys. The client has still only ever seen the old one. */
-        struct tls_certs *new_ = only(EC_NEW, keys);
+        /* A reload that keeps the certificate, and one that replaces it: the session was for the old one. */
+        struct tls_certs *same = usual(&plain, keys), *new_ = only(EC_NEW, keys);
         tls_certs_unref(old);
-        for (int i = 0; i < 3; i++)
-            s = again(new_, versions[v], "www.example.com", s, true, EC_WWW);
-        SSL_SESSION_free(s);
-        s = full(new_, versions[v], "www.example.com", EC_NEW);
+        s = again(same, versions[v], "www.example.com", s, true, EC_WWW);
+        s = again(new_, versions[v], "www.example.com", s, false, EC_NEW);
         s = again(new_, versions[v], "www.example.com", s, true, EC_NEW);
+        tls_certs_unref(same);
 
         /* The ticket keys turn: the last ones still open it and the new ticket, which keeps the hash, goes on; */
-        struct tls_certs *third = usual(&plain, keys);
         tls_ticket_keys_rotate(keys);
-        s = again(third, versions[v], NULL, s, true, EC_NEW);
+        s = again(new_, versions[v], NULL, s, true, EC_NEW);
         tls_ticket_keys_rotate(keys);
-        s = again(third, versions[v], NULL, s, true, EC_NEW);
+        s = again(new_, versions[v], NULL, s, true, EC_NEW);
         /* the ones before them do not. */
         tls_ticket_keys_rotate(keys);
         tls_ticket_keys_rotate(keys);
-        s = again(third, versions[v], NULL, s, false, EC_DEF);
+        s = again(new_, versions[v], NULL, s, false, EC_NEW);
         SSL_SESSION_free(s);
         tls_certs_unref(new_);
-        tls_certs_unref(third);
         tls_ticket_keys_free(keys);
     }
 }
@@ -540,13 +557,13 @@ static void test_ticket_without_hash(void **state)
     }
 }
 
-/* ---- configuration that cannot be used ---- */
+/* ---- generations that cannot be ---- */
 
-static void refused(const struct tls_cert_source *src, size_t n, const struct tls_params *p, const char *words)
+static void refused(const struct use *u, size_t n, const struct tls_params *p, const char *words)
 {
     struct tls_certs *out = NULL;
     char err[256] = "";
-    assert_int_equal(tls_certs_new(src, n, p, NULL, &out, err, sizeof err), ERR_USAGE);
+    assert_int_equal(try_generation(u, n, p, NULL, &out, err, sizeof err), ERR_USAGE);
     assert_null(out);
     if (!strstr(err, words))
         print_error("\"%s\" does not say \"%s\"\n", err, words);
@@ -554,98 +571,38 @@ static void refused(const struct tls_cert_source *src, size_t n, const struct tl
     assert_int_equal(ERR_peek_error(), 0);
 }
 
-static void test_bad_certificates(void **state)
-{
-    (void)state;
-    struct tls_cert_source s = source(EC_DEF, def_names, 1);
-    s.key_pem = cert[RSA_DEF].key_pem;
-    s.key_len = strlen(s.key_pem);
-    refused(&s, 1, &plain, "does not belong");
-
-    EVP_PKEY *other = EVP_EC_gen("P-256");
-    struct test_cert oc = test_cert_make(other, "other");
-    s.key_pem = oc.key_pem;
-    s.key_len = strlen(s.key_pem);
-    refused(&s, 1, &plain, "does not belong");
-    test_cert_free(&oc);
-    EVP_PKEY_free(other);
-
-    s = source(EC_DEF, def_names, 1);
-    s.chain_pem = "nothing here\n";
-    s.chain_len = strlen(s.chain_pem);
-    refused(&s, 1, &plain, "no certificate");
-    s.chain_len = 0;
-    refused(&s, 1, &plain, "no certificate");
-
-    s = source(EC_DEF, def_names, 1);
-    s.chain_len -= 40; /* cut in the middle of the base64 */
-    refused(&s, 1, &plain, "cannot be read");
-
-    char *two = NULL;
-    assert_true(
-        asprintf(&two, "%s-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", cert[EC_DEF].chain_pem) > 0);
-    s = source(EC_DEF, def_names, 1);
-    s.chain_pem = two;
-    s.chain_len = strlen(two);
-    refused(&s, 1, &plain, "certificate 2 ");
-    free(two);
-
-    s = source(EC_DEF, def_names, 1);
-    s.key_len = 30;
-    refused(&s, 1, &plain, "no private key");
-
-    BIO *b = BIO_new(BIO_s_mem());
-    PEM_write_bio_PKCS8PrivateKey(b, ec_key, EVP_aes_128_cbc(), "secret", 6, NULL, NULL);
-    char *enc = test_bio_text(b);
-    s = source(EC_DEF, def_names, 1);
-    s.key_pem = enc;
-    s.key_len = strlen(enc);
-    refused(&s, 1, &plain, "encrypted");
-    free(enc);
-}
-
 static void test_bad_generation(void **state)
 {
     (void)state;
-    struct tls_cert_source s = source(EC_DEF, def_names, 1);
-    refused(&s, 0, &plain, "no certificate");
+    static const struct use one = { EC_DEF, { "default" } }, nothing = { EC_DEF, { NULL } };
+    refused(&one, 0, &plain, "no certificate");
     struct tls_params p = plain;
     p.ciphers = "NO-SUCH-CIPHER";
-    refused(&s, 1, &p, "TLS 1.2 ciphers");
+    refused(&one, 1, &p, "TLS 1.2 ciphers");
     p = plain;
     p.ciphersuites = "TLS_NO_SUCH";
-    refused(&s, 1, &p, "TLS 1.3 cipher suites");
-    const struct tls_cert_source twice[] = { source(EC_DEF, def_names, 1), source(EC_NEW, def_names, 1) };
-    refused(twice, 2, &plain, "same type of key");
-    s.n_for = 0;
-    refused(&s, 1, &plain, "no name");
+    refused(&one, 1, &p, "TLS 1.3 cipher suites");
+    static const char *const rule[] = { "default", "a.example", "*.a.example", "192.0.2.1:443", "[::]:443" };
+    for (size_t i = 0; i < sizeof rule / sizeof *rule; i++) {
+        const struct use twice[] = { { EC_DEF, { rule[i] } }, { RSA_DEF, { rule[i] } }, { EC_NEW, { rule[i] } } };
+        refused(twice, 3, &plain, rule[i]);
+        refused(twice, 3, &plain, "same type of key");
+    }
+    refused(&nothing, 1, &plain, "for nothing");
 
-    /* A good one goes with the same name written twice, and with a chain. */
-    static const char *const names[] = { "a.example", "A.example", "default" };
-    char *chain = NULL;
-    assert_true(asprintf(&chain, "# comment\n%s%s", cert[EC_DEF].chain_pem, cert[EC_NEW].chain_pem) > 0);
-    s = source(EC_DEF, names, 3);
-    s.chain_pem = chain;
-    s.chain_len = strlen(chain);
-    struct tls_certs *good = generation(&s, 1, &plain, NULL);
-    struct conn k;
-    conn_open(&k, good, TLS1_3_VERSION, "a.example");
-    assert_int_equal(handshake(&k), 0);
-    assert_served(&k, EC_DEF);
-    assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(k.c)), 2);
-    conn_close(&k);
+    /* The same rule written twice for one certificate is fine. */
+    static const struct use good_use = { EC_DEF, { "a.example", "A.example", "default" } };
+    struct tls_certs *good = generation(&good_use, 1, &plain, NULL);
     tls_certs_unref(tls_certs_ref(good));
     tls_certs_unref(good);
     tls_certs_unref(NULL);
-    free(chain);
 }
 
 static void test_min_version(void **state)
 {
     (void)state;
-    struct tls_cert_source s = source(EC_DEF, def_names, 1);
     struct tls_params p = { .min_version = 0x0304 };
-    struct tls_certs *certs = generation(&s, 1, &p, NULL);
+    struct tls_certs *certs = generation(&(struct use){ EC_DEF, { "default" } }, 1, &p, NULL);
     struct conn k;
     conn_open(&k, certs, TLS1_2_VERSION, NULL);
     assert_int_equal(handshake(&k), ERR_PEER);
@@ -914,7 +871,6 @@ int main(void)
         cmocka_unit_test(test_resumption_two_key_types),
         cmocka_unit_test(test_foreign_and_no_tickets),
         cmocka_unit_test(test_ticket_without_hash),
-        cmocka_unit_test(test_bad_certificates),
         cmocka_unit_test(test_bad_generation),
         cmocka_unit_test(test_min_version),
         cmocka_unit_test(test_strangers),

@@ -7,6 +7,9 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <string.h>
+#include <time.h>
+
+#include "tls/certs.h"
 
 struct test_cert {
     X509 *x;
@@ -47,6 +50,19 @@ static inline struct test_cert test_cert_make(EVP_PKEY *key, const char *cn)
     X509_digest(c.x, EVP_sha1(), c.sha1, NULL);
     X509_digest(c.x, EVP_sha256(), c.sha256, NULL);
     return c;
+}
+
+/* Reads it in; NULL when it cannot be. */
+static inline struct tls_cert *test_cert_load(const struct test_cert *c, const char *name)
+{
+    const struct tls_cert_source src = { .name = name,
+                                         .chain_pem = c->chain_pem,
+                                         .chain_len = strlen(c->chain_pem),
+                                         .key_pem = c->key_pem,
+                                         .key_len = strlen(c->key_pem) };
+    struct tls_cert *out = NULL;
+    char err[300];
+    return tls_cert_load(&src, time(NULL), &out, err, sizeof err) ? NULL : out;
 }
 
 static inline void test_cert_free(struct test_cert *c)

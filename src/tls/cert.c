@@ -1,0 +1,305 @@
+/* One certificate with its key, chain and staple: see certs.h. */
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tls/internal.h"
+
+#define CHAIN_MAX 16         /* certificates in one file */
+#define FILE_MAX  (1u << 20) /* bytes of one */
+
+struct fault { /* where words about what is wrong go */
+    const char *name;
+    char *err;
+    size_t cap;
+};
+
+__attribute__((format(printf, 2, 3))) static int fail(const struct fault *f, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = f->name ? snprintf(f->err, f->cap, "%s: ", f->name) : 0;
+    if (n >= 0 && (size_t)n < f->cap)
+        vsnprintf(f->err + n, f->cap - (size_t)n, fmt, ap);
+    va_end(ap);
+    ERR_clear_error();
+    return ERR_USAGE;
+}
+
+/* ---- reading ---- */
+
+/* Never asks the terminal. */
+static int password_cb(char *buf, int size, int rw, void *arg)
+{
+    (void)buf, (void)size, (void)rw;
+    *(bool *)arg = true;
+    return -1;
+}
+
+static int pem_open(const struct fault *f, const char *what, const char *pem, size_t len, BIO **out)
+{
+    if (!len)
+        return fail(f, "its %s file is empty", what);
+    if (len > FILE_MAX)
+        return fail(f, "its %s file is larger than 1 MiB: that is no PEM file with a %s", what, what);
+    if (len >= 3 && !memcmp(pem, "\xef\xbb\xbf", 3)) { /* UTF-8's byte order mark, as editors leave it */
+        pem += 3;
+        len -= 3;
+    }
+    if (len && (uint8_t)pem[0] == 0x30 && memchr(pem, 0, len)) /* an ASN.1 SEQUENCE, and no text */
+        return fail(f,
+                    "its %s file is binary (DER or PKCS #12), not PEM: convert it, `openssl x509`, `openssl pkey` "
+                    "or `openssl pkcs12` can",
+                    what);
+    *out = BIO_new_mem_buf(pem, (int)len);
+    return *out ? 0 : ERR_NOMEM;
+}
+
+/* The next certificate, NULL at the end; *rc says whether it was the end. */
+static X509 *pem_next(const struct fault *f, BIO *bio, int number, int *rc)
+{
+    bool encrypted = false;
+    X509 *x = PEM_read_bio_X509(bio, NULL, password_cb, &encrypted);
+    unsigned long e = ERR_peek_last_error();
+    bool at_end = !x && ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
+    if (!x && !at_end) {
+        const char *words = ERR_reason_error_string(ERR_peek_error());
+        *rc = fail(f, "certificate %d of its chain cannot be read: %s", number, words ? words : "unknown error");
+    } else {
+        *rc = 0;
+    }
+    ERR_clear_error();
+    return x;
+}
+
+static int chain_read(const struct fault *f, const struct tls_cert_source *src, struct tls_cert *c)
+{
+    BIO *bio = NULL;
+    int rc = pem_open(f, "chain", src->chain_pem, src->chain_len, &bio), n = 0;
+    c->chain = rc ? NULL : sk_X509_new_null();
+    if (!rc && !c->chain)
+        rc = ERR_NOMEM;
+    for (X509 *x; !rc && (x = pem_next(f, bio, n + 1, &rc)); n++) {
+        if (n > CHAIN_MAX)
+            rc = fail(f, "more than %d certificates in its chain", CHAIN_MAX);
+        else if (!c->leaf)
+            c->leaf = x;
+        else if (sk_X509_push(c->chain, x) <= 0)
+            rc = ERR_NOMEM;
+        if (rc)
+            X509_free(x);
+    }
+    BIO_free(bio);
+    if (!rc && !n)
+        rc = fail(f, "no certificate in its chain file: it must be PEM, the leaf first");
+    return rc;
+}
+
+static int key_belongs(const struct fault *f, const struct tls_cert *c)
+{
+    if (X509_check_private_key(c->leaf, c->key) == 1)
+        return 0;
+    for (int i = 0; i < sk_X509_num(c->chain); i++)
+        if (X509_check_private_key(sk_X509_value(c->chain, i), c->key) == 1)
+            return fail(f, "the first certificate is not the one that the key belongs to: put the leaf first");
+    return fail(f, "its key does not belong to its certificate: give the key that the certificate was issued for");
+}
+
+static int key_read(const struct fault *f, const struct tls_cert_source *src, struct tls_cert *c)
+{
+    bool encrypted = false;
+    BIO *bio = NULL;
+    int rc = pem_open(f, "key", src->key_pem, src->key_len, &bio);
+    if (rc)
+        return rc;
+    c->key = PEM_read_bio_PrivateKey(bio, NULL, password_cb, &encrypted);
+    BIO_free(bio);
+    if (encrypted)
+        return fail(f, "its key is encrypted with a password: take that off with `openssl pkey -in KEY -out NEW`");
+    if (!c->key)
+        return fail(f, "no private key can be read from its key file: it must be PEM, `BEGIN PRIVATE KEY`");
+    ERR_clear_error();
+    switch (EVP_PKEY_get_base_id(c->key)) {
+    case EVP_PKEY_RSA: c->slot = TLS_SLOT_RSA; break;
+    case EVP_PKEY_EC: c->slot = TLS_SLOT_EC; break;
+    case EVP_PKEY_ED25519: c->slot = TLS_SLOT_ED25519; break;
+    default: return fail(f, "its key is neither RSA, ECDSA nor Ed25519: get a certificate with one of these");
+    }
+    return key_belongs(f, c);
+}
+
+/* ---- what is known about it ---- */
+
+static void printable(ASN1_STRING *s, char *out, size_t cap)
+{
+    unsigned char *text = NULL;
+    int len = s ? ASN1_STRING_to_UTF8(&text, s) : -1;
+    size_t n = 0;
+    for (int i = 0; i < len && n + 1 < cap; i++)
+        out[n++] = text[i] >= ' ' && text[i] < 0x7f ? (char)text[i] : '?';
+    out[n] = 0;
+    OPENSSL_free(text);
+}
+
+static void subject_get(X509 *x, char *out, size_t cap)
+{
+    const X509_NAME *name = X509_get_subject_name(x);
+    int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+    printable(at < 0 ? NULL : X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)), out, cap);
+    GENERAL_NAMES *alt = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
+    for (int i = 0; !out[0] && i < sk_GENERAL_NAME_num(alt); i++) {
+        const GENERAL_NAME *g = sk_GENERAL_NAME_value(alt, i);
+        if (g->type == GEN_DNS)
+            printable(g->d.dNSName, out, cap);
+    }
+    GENERAL_NAMES_free(alt);
+}
+
+static void key_type_get(const struct tls_cert *c, char *out, size_t cap)
+{
+    char group[64] = "";
+    const char *nist = NULL;
+    switch (c->slot) {
+    case TLS_SLOT_RSA: snprintf(out, cap, "RSA %d", EVP_PKEY_get_bits(c->key)); return;
+    case TLS_SLOT_ED25519: snprintf(out, cap, "Ed25519"); return;
+    case TLS_SLOT_EC:
+        if (EVP_PKEY_get_group_name(c->key, group, sizeof group, NULL) == 1)
+            nist = EC_curve_nid2nist(OBJ_txt2nid(group));
+        snprintf(out, cap, "EC %.12s", nist ? nist : group);
+        return;
+    }
+}
+
+static bool hashes_get(X509 *leaf, uint8_t sha1[20], uint8_t sha256[32])
+{
+    return X509_digest(leaf, EVP_sha1(), sha1, NULL) == 1 && X509_digest(leaf, EVP_sha256(), sha256, NULL) == 1;
+}
+
+static int info_get(const struct fault *f, struct tls_cert *c)
+{
+    struct tls_cert_info *o = &c->info;
+    if (!hashes_get(c->leaf, o->sha1, o->sha256))
+        return ERR_NOMEM;
+    if (!tls_asn1_time(X509_get0_notBefore(c->leaf), &o->not_before_s) ||
+        !tls_asn1_time(X509_get0_notAfter(c->leaf), &o->not_after_s))
+        return fail(f, "the dates of its certificate cannot be read");
+    o->server_auth = X509_get_extended_key_usage(c->leaf) & (XKU_SSL_SERVER | XKU_ANYEKU);
+    subject_get(c->leaf, o->subject, sizeof o->subject);
+    key_type_get(c, o->key_type, sizeof o->key_type);
+    ERR_clear_error();
+    return 0;
+}
+
+static X509 *issuer_find(const struct tls_cert *c)
+{
+    for (int i = 0; i < sk_X509_num(c->chain); i++) {
+        X509 *x = sk_X509_value(c->chain, i);
+        if (X509_check_issued(x, c->leaf) == X509_V_OK && X509_verify(c->leaf, X509_get0_pubkey(x)) == 1)
+            return x;
+    }
+    return NULL;
+}
+
+static int staple_take(const struct tls_cert_source *src, int64_t now_s, struct tls_cert *c)
+{
+    if (!src->ocsp_der)
+        return 0;
+    tls_ocsp_judge(src->ocsp_der, src->ocsp_len, c->leaf, issuer_find(c), now_s, &c->info.ocsp);
+    ERR_clear_error();
+    c->ocsp_der = OPENSSL_memdup(src->ocsp_der, src->ocsp_len ? src->ocsp_len : 1);
+    c->ocsp_len = src->ocsp_len;
+    return c->ocsp_der ? 0 : ERR_NOMEM;
+}
+
+/* ---- the face ---- */
+
+int tls_cert_load(const struct tls_cert_source *src, int64_t now_s, struct tls_cert **out, char *err, size_t cap)
+{
+    const struct fault f = { .name = src->name, .err = err, .cap = cap };
+    struct tls_cert *c = calloc(1, sizeof *c);
+    int rc = ERR_NOMEM;
+    ERR_clear_error();
+    if (c) {
+        atomic_init(&c->refs, 1);
+        c->name = strdup(src->name);
+        rc = c->name ? chain_read(&f, src, c) : ERR_NOMEM;
+    }
+    if (!rc)
+        rc = key_read(&f, src, c);
+    if (!rc)
+        rc = info_get(&f, c);
+    if (!rc)
+        rc = staple_take(src, now_s, c);
+    if (rc) {
+        if (rc != ERR_USAGE)
+            snprintf(err, cap, "%s: %s", src->name, err_name(rc));
+        ERR_clear_error();
+        tls_cert_unref(c);
+        return rc;
+    }
+    *out = c;
+    return 0;
+}
+
+struct tls_cert *tls_cert_ref(struct tls_cert *c)
+{
+    atomic_fetch_add(&c->refs, 1);
+    return c;
+}
+
+void tls_cert_unref(struct tls_cert *c)
+{
+    if (!c || atomic_fetch_sub(&c->refs, 1) != 1)
+        return;
+    X509_free(c->leaf);
+    sk_X509_pop_free(c->chain, X509_free);
+    EVP_PKEY_free(c->key);
+    OPENSSL_free(c->ocsp_der);
+    free(c->name);
+    free(c);
+}
+
+const struct tls_cert_info *tls_cert_info(const struct tls_cert *c)
+{
+    return &c->info;
+}
+
+int tls_cert_fit(const struct tls_cert *c, int64_t now_s, char *why, size_t cap)
+{
+    const struct tls_cert_info *o = &c->info;
+    const char *words = now_s > o->not_after_s    ? "it has expired"
+                        : now_s < o->not_before_s ? "it is not valid yet"
+                        : !o->server_auth         ? "it is not for servers: its extended key usage lacks serverAuth"
+                                                  : NULL;
+    if (!words)
+        return 0;
+    snprintf(why, cap, "%s", words);
+    return ERR_USAGE;
+}
+
+enum tls_ocsp_state tls_cert_ocsp(const struct tls_cert *c, int64_t now_s)
+{
+    return tls_ocsp_at(&c->info.ocsp, now_s);
+}
+
+int tls_leaf_hashes(const char *pem, size_t len, uint8_t sha1[20], uint8_t sha256[32], char *why, size_t cap)
+{
+    const struct fault f = { .err = why, .cap = cap };
+    BIO *bio = NULL;
+    X509 *leaf = NULL;
+    ERR_clear_error();
+    int rc = pem_open(&f, "certificate", pem, len, &bio);
+    if (!rc)
+        leaf = pem_next(&f, bio, 1, &rc);
+    if (!rc && !leaf)
+        rc = fail(&f, "no certificate in the file: it must be PEM");
+    if (!rc && !hashes_get(leaf, sha1, sha256))
+        rc = ERR_NOMEM;
+    X509_free(leaf);
+    BIO_free(bio);
+    return rc;
+}
