@@ -156,7 +156,7 @@ static const int calls_common[] = {
 };
 /* clang-format on */
 
-static const int calls_engine[] = { SCMP_SYS(connect), SCMP_SYS(timerfd_settime) };
+static const int calls_engine[] = { SCMP_SYS(connect), SCMP_SYS(timerfd_settime), SCMP_SYS(splice) };
 static const int calls_site[] = { SCMP_SYS(openat2), SCMP_SYS(sendfile), SCMP_SYS(epoll_create), SCMP_SYS(eventfd) };
 
 static int allow(scmp_filter_ctx ctx, const int *calls, size_t n)

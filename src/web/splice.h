@@ -4,16 +4,18 @@
  * to be sent first but a PROXY header.
  *
  * Half-closes are carried through either way. A slow side stops the reader of the other; at most a pipe's worth waits
- * in each direction. Pipes are taken from a pool while bytes wait and given back when they are empty.
+ * in each direction. Pipes are taken from a pool while bytes wait and given back when they are empty. Without a pipe to
+ * be had (out of descriptors), a direction waits until there is one. Descriptors: two sockets, and four more while both
+ * directions are held up.
  */
 #ifndef GH_WEB_SPLICE_H
 #define GH_WEB_SPLICE_H
 
 #include "web/relay.h"
 
-struct splice_pool;                        /* pipes of one worker */
-struct splice_pool *splice_pool_new(void); /* NULL: out of memory */
-void splice_pool_free(struct splice_pool *p);
+struct splice_pool;                           /* pipes of one worker */
+struct splice_pool *splice_pool_new(void);    /* NULL: out of memory */
+void splice_pool_free(struct splice_pool *p); /* after the last passthrough that uses it; NULL is fine */
 
 struct splice;
 
