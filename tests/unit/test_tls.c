@@ -18,6 +18,7 @@
 #include "net/loop.h"
 #include "tls/internal.h"
 #include "tls/stream.h"
+#include "tlsclient.h"
 #include "tlstest.h"
 
 #pragma GCC diagnostic ignored "-Wcast-qual" /* in OpenSSL's own macros */
@@ -113,88 +114,7 @@ static struct tls_certs *only(int i, struct tls_ticket_keys *keys)
     return generation(&(struct use){ i, { "default" } }, 1, &plain, keys);
 }
 
-/* ---- a client ---- */
-
-struct conn {
-    SSL_CTX *ctx;
-    SSL *c;
-    struct tls_stream *s;
-    int fd[2]; /* server, client */
-    SSL_SESSION *got;
-};
-
-static int new_session(SSL *ssl, SSL_SESSION *sess)
-{
-    struct conn *k = SSL_get_app_data(ssl);
-    SSL_SESSION_free(k->got);
-    k->got = sess;
-    return 1;
-}
-
-static void conn_open_at(struct conn *k, struct tls_certs *certs, const struct tls_where *where, int version,
-                         const char *sni)
-{
-    *k = (struct conn){ 0 };
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, k->fd), 0);
-    k->ctx = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_min_proto_version(k->ctx, version);
-    SSL_CTX_set_max_proto_version(k->ctx, version);
-    SSL_CTX_set_session_cache_mode(k->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(k->ctx, new_session);
-    k->c = SSL_new(k->ctx);
-    SSL_set_app_data(k->c, k);
-    SSL_set_fd(k->c, k->fd[1]);
-    SSL_set_connect_state(k->c);
-    if (sni)
-        SSL_set_tlsext_host_name(k->c, sni);
-    k->s = tls_stream_new(certs, k->fd[0], where);
-    assert_non_null(k->s);
-}
-
-static void conn_open(struct conn *k, struct tls_certs *certs, int version, const char *sni)
-{
-    conn_open_at(k, certs, &(struct tls_where){ 0 }, version, sni);
-}
-
-static void conn_close(struct conn *k)
-{
-    SSL_free(k->c);
-    SSL_CTX_free(k->ctx);
-    SSL_SESSION_free(k->got);
-    tls_stream_free(k->s);
-    close(k->fd[0]);
-    close(k->fd[1]);
-    ERR_clear_error();
-}
-
-/* Both sides in turn; the server's verdict. */
-static int handshake(struct conn *k)
-{
-    int rc = ERR_AGAIN;
-    for (int i = 0; i < 50; i++) {
-        int c = SSL_do_handshake(k->c);
-        ERR_clear_error();
-        if (rc == ERR_AGAIN)
-            rc = tls_stream_handshake(k->s);
-        if (rc && rc != ERR_AGAIN)
-            return rc;
-        if (!rc && c == 1)
-            return 0;
-    }
-    return rc;
-}
-
-/* One byte each way: brings the tickets of TLS 1.3 to the client. */
-static void say_hello(struct conn *k)
-{
-    size_t n = 0;
-    char c = 0;
-    assert_int_equal(tls_stream_write(k->s, "s", 1, &n), 0);
-    assert_int_equal(SSL_read(k->c, &c, 1), 1);
-    assert_int_equal(SSL_write(k->c, "c", 1), 1);
-    assert_int_equal(tls_stream_read(k->s, &c, 1, &n), 0);
-    assert_int_equal(c, 'c');
-}
+/* ---- what was served ---- */
 
 static void assert_leaf(const struct tls_stream *s, int i)
 {
@@ -305,43 +225,6 @@ static void test_ed25519(void **state)
     assert_served(&k, ED);
     conn_close(&k);
     tls_certs_unref(certs);
-}
-
-/* ---- server_name extension, as bytes ---- */
-
-static void test_sni_parse_every_cut(void **state)
-{
-    (void)state;
-    static const uint8_t good[] = "\x00\x0b\x00\x00\x08"
-                                  "Ab-1.c_d";
-    const size_t len = sizeof good - 1;
-    char out[TLS_NAME_MAX + 1];
-    assert_string_equal(tls_sni_parse(rd_make(good, len), out), "ab-1.c_d");
-    for (size_t n = 0; n < len; n++)
-        assert_null(tls_sni_parse(rd_make(good, n), out));
-    for (size_t at = 0; at < 5; at++)
-        for (int d = -1; d <= 1; d += 2) {
-            uint8_t bad[sizeof good];
-            memcpy(bad, good, sizeof good);
-            bad[at] = (uint8_t)(bad[at] + d);
-            const char *got = tls_sni_parse(rd_make(bad, len), out);
-            if (at == 4 && d == -1)
-                assert_string_equal(got, "ab-1.c_"); /* a shorter name with a rest behind it is still a name */
-            else
-                assert_null(got);
-        }
-    uint8_t big[5 + 254];
-    memset(big, 'a', sizeof big);
-    for (unsigned n = 252; n <= 254; n++) {
-        memcpy(big, (uint8_t[]){ 0, (uint8_t)(n + 3), 0, 0, (uint8_t)n }, 5);
-        if (n + 3 > 255)
-            memcpy(big, (uint8_t[]){ 1, (uint8_t)(n + 3 - 256), 0, 0, (uint8_t)n }, 5);
-        const char *got = tls_sni_parse(rd_make(big, 5 + n), out);
-        assert_int_equal(got ? strlen(got) : 0, n <= TLS_NAME_MAX ? n : 0);
-    }
-    assert_null(tls_sni_parse(rd_make("\0\4\0\0\1.", 6), out));
-    assert_null(tls_sni_parse(rd_make("\0\3\0\0\0", 5), out));
-    assert_null(tls_sni_parse(rd_make("\0\5\0\0\2a\0", 7), out));
 }
 
 /* ---- ALPN ---- */
@@ -864,7 +747,6 @@ int main(void)
         cmocka_unit_test(test_no_default_shows_first),
         cmocka_unit_test(test_key_type_by_signature_algorithms),
         cmocka_unit_test(test_ed25519),
-        cmocka_unit_test(test_sni_parse_every_cut),
         cmocka_unit_test(test_alpn),
         cmocka_unit_test(test_resumption),
         cmocka_unit_test(test_resumption_has_an_end),
