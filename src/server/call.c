@@ -36,8 +36,9 @@ static const char *remedy_for(const struct call *k)
     static const struct {
         const char *cause, *remedy;
     } table[] = {
-        { "binding-cert",
-          "a device between client and server re-encrypts TLS, or a proxy in front serves another certificate" },
+        { "binding-cert", "a re-encrypting device is in the path (a TLS-inspecting firewall or proxy): look at the "
+                          "certificate that the "
+                          "client is shown; or a front serves a certificate that is not configured here" },
         { "binding-mac",
           "client and server derived different keys: another password, or a client with a faulty binding" },
         { "binding-missing", "the client sent no usable crypto binding: update it" },
@@ -69,6 +70,19 @@ static const char *remedy_for(const struct call *k)
         if (strcmp(k->end_cause, table[i].cause) == 0)
             return table[i].remedy;
     return "";
+}
+
+/*
+ * Behind a front the leaf is one of several, which change with its files: those of this moment count. The list is the
+ * worker's and good until another call asks for it.
+ */
+static void take_front(struct call *k)
+{
+    struct worker *w = k->c->w;
+    if (!k->c->front)
+        return;
+    k->sstp.certs = w->front;
+    k->sstp.n_certs = front_accepted(&w->gen->front, time(NULL), w->front);
 }
 
 static void log_end(struct call *k)
@@ -224,6 +238,7 @@ static void authed(struct call *k, const struct ev *ev)
     uint64_t now = net_now(&k->c->w->loop);
     memcpy(&a, ev->data, sizeof a);
     conn_authenticated(k->c);
+    take_front(k);
     machine_error(k, sstp_server_authenticated(&k->sstp, a.hlak, now, &k->c->w->ev_sstp));
     give_address(k, login_user(k->c->gen->users, a.name, a.name_len));
     secret_wipe(&a, sizeof a);
@@ -307,22 +322,40 @@ static void on_ppp(struct call *k, const struct ev *ev)
     }
 }
 
+/*
+ * The one way to a mismatch: somebody in between ended TLS. Behind a front that is the arrangement itself, and its
+ * certificate is not among offload.certificates.
+ */
+static void tell_mismatch(struct call *k, const struct sstp_ended *end)
+{
+    const struct conn *c = k->c;
+    bool strong = end->hash_protocol == SSTP_HASH_SHA256;
+    char served[65] = "", sent[65], local[64];
+    if (k->sstp.n_certs)
+        hex_encode(strong ? k->sstp.certs[0].sha256 : k->sstp.certs[0].sha1, strong ? 32 : 20, served);
+    hex_encode(end->cert_hash_seen, strong ? 32 : 20, sent);
+    conn_local(c, local, sizeof local);
+    if (c->front)
+        log_notice(&c->log, "binding-mismatch", "the client saw a certificate that is none of offload.certificates",
+                   LOG_S("accepted", served), LOG_N("accepted_count", k->sstp.n_certs), LOG_S("client_sent", sent),
+                   LOG_S("sni", tls_stream_sni(c->tls)), LOG_S("local", local),
+                   LOG_S("remedy", "a front whose certificate is not configured: add its PEM file, or this hash, to "
+                                   "offload.certificates; or a re-encrypting device in front of the front"));
+    else
+        log_notice(&c->log, "binding-mismatch", "the client saw another certificate than the one served here",
+                   LOG_S("served", served), LOG_S("certificate", generation_cert_name(c->gen, k->leaf.sha256)),
+                   LOG_S("client_sent", sent), LOG_S("sni", tls_stream_sni(c->tls)), LOG_S("local", local),
+                   LOG_S("remedy", remedy_for(k)));
+}
+
 static void binding_failed(struct call *k, const struct sstp_ended *end)
 {
     static const char *const cause[] = { "binding",       "binding-missing", "binding-hash",
                                          "binding-nonce", "binding-cert",    "binding-mac" };
-    uint8_t sha1[20], sha256[32];
-    char served[65], sent[65];
-    bool strong = end->hash_protocol == SSTP_HASH_SHA256;
-    tls_stream_leaf_hashes(k->c->tls, sha1, sha256);
-    hex_encode(strong ? sha256 : sha1, strong ? 32 : 20, served);
-    hex_encode(end->cert_hash_seen, strong ? 32 : 20, sent);
     set_end(k, cause[end->binding], "crypto binding failed");
     k->told = end->binding == SSTP_BINDING_CERT;
     if (k->told)
-        log_notice(&k->c->log, "binding-mismatch", "the client saw another certificate than the one served here",
-                   LOG_S("served", served), LOG_S("client_sent", sent), LOG_S("sni", tls_stream_sni(k->c->tls)),
-                   LOG_S("remedy", remedy_for(k)));
+        tell_mismatch(k, end);
 }
 
 static void sstp_ending(struct call *k, const struct ev *ev)
@@ -387,6 +420,7 @@ static void pump(struct call *k)
 
 void call_control_packet(struct call *k, struct rd whole)
 {
+    take_front(k);
     machine_error(k, sstp_server_control(&k->sstp, whole, net_now(&k->c->w->loop), &k->c->w->ev_sstp));
     pump(k);
 }
@@ -503,6 +537,7 @@ void call_start(struct conn *c, const void *answer, size_t answer_len, struct rd
     k->leaf.known = SSTP_HASH_SHA1 | SSTP_HASH_SHA256;
     tls_stream_leaf_hashes(c->tls, k->leaf.sha1, k->leaf.sha256);
     sstp_server_init(&k->sstp, &c->gen->sstp, &k->leaf, 1, w->rng, now);
+    take_front(k);
     k->sstp.log = &c->log;
     k->answer_len = answer_len;
     call_queue(k, answer, answer_len, true);

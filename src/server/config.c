@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -80,8 +81,10 @@ size_t config_word_distance(const char *a, const char *b)
 static void unknown_section(struct config_loader *l, const struct config_setting_t *s)
 {
     const char *name = config_setting_name(s);
-    char remedy[160] = "there are listen, certificates, tls, web, vpn, control, log, worker and limits";
-    size_t best = CONFIG_WORD_NEAR;
+    char remedy[200] = "there are", *sep = " ";
+    size_t best = CONFIG_WORD_NEAR, n = strlen(remedy);
+    for (const struct config_section *k = config_sections; k->name; k++, sep = ", ")
+        n += (size_t)snprintf(remedy + n, sizeof remedy - n, "%s%s", sep, k->name);
     for (const struct config_option *o = config_options; o->name; o++) {
         if (!strcmp(o->name, name))
             snprintf(remedy, sizeof remedy, "%s belongs into the section %s", name, o->section);
@@ -202,7 +205,9 @@ static void load_tree(struct config_loader *l)
         else if (!k->list)
             load_group(l, k, NULL, l->c);
     }
-    l->c->vpn_on = config_setting_get_member(root, "vpn") != NULL;
+    for (const struct config_section *k = config_sections; k->name; k++)
+        if (k->present_at)
+            *(bool *)((char *)l->c + k->present_at) = config_setting_get_member(root, k->name) != NULL;
     config_rules_check(l);
 }
 
@@ -428,8 +433,58 @@ void config_free(struct config *c)
         free(c->certs[i].file);
     for (size_t i = 0; i < c->n_web; i++)
         free(c->web[i].file);
+    for (size_t i = 0; i < c->n_pass; i++)
+        free(c->pass[i].file);
     free(c->path);
     free(c);
+}
+
+/* 2: the name itself, 1: a wildcard has it, 0: no. */
+static int name_fits(const char *pattern, const char *name)
+{
+    if (pattern[0] != '*')
+        return strcasecmp(pattern, name) == 0 ? 2 : 0;
+    const char *dot = strchr(name, '.');
+    return dot && dot != name && strcasecmp(pattern + 1, dot) == 0;
+}
+
+const struct config_web *config_site(const struct config *c, const char *sni)
+{
+    const struct config_web *best = NULL;
+    int best_fit = -1;
+    for (size_t i = 0; i < c->n_web; i++) {
+        const char *name = c->web[i].name;
+        int fit = !name ? 0 : sni && name_fits(name, sni) ? name_fits(name, sni) : -1;
+        if (fit > best_fit) {
+            best = &c->web[i];
+            best_fit = fit;
+        }
+    }
+    return best;
+}
+
+const struct config_pass *config_passthrough(const struct config *c, const char *sni)
+{
+    const struct config_pass *best = NULL;
+    for (size_t i = 0; sni && i < c->n_pass; i++) {
+        int fit = name_fits(c->pass[i].name, sni);
+        if (fit == 2)
+            return &c->pass[i];
+        best = fit && !best ? &c->pass[i] : best;
+    }
+    return best;
+}
+
+bool config_prefix_has(const struct config_prefix *list, size_t n, uint8_t family, const uint8_t ip[16])
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct config_prefix *p = &list[i];
+        unsigned whole = p->bits / 8, rest = p->bits % 8;
+        if (p->family == family && !memcmp(p->ip, ip, whole) &&
+            (!rest || (p->ip[whole] ^ ip[whole]) >> (8 - rest) == 0))
+            return true;
+    }
+    return false;
 }
 
 uint32_t config_server_ip4(const struct config *c)

@@ -25,9 +25,14 @@
 #include "http/proxy.h"
 
 #define CONFIG_LISTEN_MAX   16
+#define CONFIG_SOCKETS_MAX  (2 * CONFIG_LISTEN_MAX) /* listen.address and offload.listen together */
 #define CONFIG_CERTS_MAX    64
 #define CONFIG_CERT_FOR_MAX 64
 #define CONFIG_WEB_MAX      64
+#define CONFIG_PASS_MAX     64
+#define CONFIG_REDIRECT_MAX 4
+#define CONFIG_FROM_MAX     64
+#define CONFIG_FRONT_MAX    32 /* offload.certificates */
 #define CONFIG_NETWORKS_MAX 8
 #define CONFIG_THREADS_MAX  64
 #define CONFIG_POOL_MAX     (1u << 20) /* addresses in all networks together */
@@ -48,19 +53,41 @@ struct config_cert {
     char *name;                      /* for messages; default "certificate N" */
     char *chain;                     /* path of a PEM file: leaf first */
     char *key;                       /* path of a PEM file */
-    char *for_[CONFIG_CERT_FOR_MAX]; /* "default", "www.example.com", "*.example.com" */
+    char *ocsp;                      /* path of a DER file that need not be there (yet); NULL: nothing is stapled */
+    char *for_[CONFIG_CERT_FOR_MAX]; /* rules in their one spelling, see tls/select.h */
     size_t n_for;
     char *file; /* configuration file in which it stands */
     int line;
 };
 
 struct config_web {
-    char *name;                     /* SNI name it is for; NULL: everything without a site of its own */
+    char *name;                     /* SNI name it is for, or "*.name"; NULL: everything without a site of its own */
     struct config_addr upstream;    /* len 0: the built-in site */
     struct config_addr upstream_h2; /* len 0: ALPN h2 is not offered */
     enum proxy_version proxy_protocol;
     char *root; /* folder of the built-in site; NULL: the welcome page. Not together with upstream */
     char *file;
+    int line;
+};
+
+struct config_pass {
+    char *name; /* SNI name, or "*.name" */
+    struct config_addr upstream;
+    enum proxy_version proxy_protocol;
+    char *file;
+    int line;
+};
+
+struct config_prefix { /* addresses that a connection may come from */
+    uint8_t family;    /* 4, 6 */
+    uint8_t bits;
+    uint8_t ip[16]; /* network order; IPv4 in the first 4 bytes, the rest zero */
+};
+
+struct config_leaf { /* a certificate that a front serves */
+    char *text;      /* absolute path of a PEM file, or "sha256:HEX", "sha1:HEX" in lower case */
+    size_t hash_len; /* 32, 20; 0: it is a file */
+    uint8_t hash[32];
     int line;
 };
 
@@ -72,12 +99,18 @@ struct config_net4 {
 
 enum config_probe_answer { CONFIG_PROBE_401, CONFIG_PROBE_404, CONFIG_PROBE_WEB };
 enum config_nat { CONFIG_NAT_OFF, CONFIG_NAT_AUTO };
+enum config_no_match { CONFIG_NO_MATCH_DEFAULT, CONFIG_NO_MATCH_ALERT };
 
 struct config {
     char *path; /* of the main file, absolute */
     struct {
         struct config_addr address[CONFIG_LISTEN_MAX];
         size_t n_address;
+        struct config_prefix proxy_from[CONFIG_FROM_MAX]; /* connections from there begin with a PROXY header */
+        size_t n_proxy_from;
+        struct config_addr redirect[CONFIG_REDIRECT_MAX]; /* plain HTTP, redirected to https */
+        size_t n_redirect;
+        char *acme_webroot; /* folder; NULL: no ACME challenges */
     } listen;
     struct config_cert certs[CONFIG_CERTS_MAX];
     size_t n_certs;
@@ -85,9 +118,12 @@ struct config {
         int min_version;    /* 0x0303 (1.2, the default) or 0x0304 (1.3) */
         char *ciphers;      /* TLS 1.2, OpenSSL syntax; default Mozilla intermediate */
         char *ciphersuites; /* TLS 1.3 */
+        enum config_no_match no_match;
     } tls;
     struct config_web web[CONFIG_WEB_MAX]; /* exactly one has no name: the loader adds the welcome site when none has */
     size_t n_web;
+    struct config_pass pass[CONFIG_PASS_MAX];
+    size_t n_pass;
     bool vpn_on; /* there is a vpn section */
     struct {
         struct config_net4 network[CONFIG_NETWORKS_MAX];
@@ -108,6 +144,17 @@ struct config {
         int lcp_echo_interval_s; /* 0: off, the default */
         int auth_tries;          /* default 3 */
     } vpn;
+    bool offload_on; /* there is an offload section */
+    struct {         /* TLS ended in front of us */
+        struct config_addr listen[CONFIG_LISTEN_MAX];
+        size_t n_listen;
+        struct config_prefix from[CONFIG_FROM_MAX]; /* who may connect there */
+        size_t n_from;
+        bool proxy_required; /* each connection begins with a PROXY header */
+        struct config_leaf cert[CONFIG_FRONT_MAX];
+        size_t n_cert;
+        int overlap_s; /* a certificate that was replaced is accepted so long; default 600 */
+    } offload;
     struct {
         char *socket; /* default "/run/gatehouse/control" */
     } control;
@@ -175,6 +222,16 @@ void config_print_options(FILE *out);
  * names of such options that differ between a and b, comma-separated, "" when none. out has cap bytes.
  */
 void config_restart_needed(const struct config *a, const struct config *b, char *out, size_t cap);
+
+/* The web entry for an SNI name (NULL: none was sent): exact, then wildcard, then the one without a name. Never NULL.
+ */
+const struct config_web *config_site(const struct config *c, const char *sni);
+
+/* The passthrough entry for an SNI name: exact, then wildcard; NULL: none, TLS ends here. */
+const struct config_pass *config_passthrough(const struct config *c, const char *sni);
+
+/* Is the address (family 4 or 6) in one of the prefixes? */
+MUST_USE bool config_prefix_has(const struct config_prefix *list, size_t n, uint8_t family, const uint8_t ip[16]);
 
 /* A DNS name as the configuration takes it: labels of letters, digits, - and _, not all digits at the end. */
 MUST_USE bool config_name_valid(const char *text);

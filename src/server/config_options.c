@@ -9,6 +9,7 @@
 #define COUNT(field) .count_at = offsetof(struct config, field)
 #define CERT(field)  .at = offsetof(struct config_cert, field)
 #define WEB(field)   .at = offsetof(struct config_web, field)
+#define PASS(field)  .at = offsetof(struct config_pass, field)
 
 /* Mozilla's "intermediate", without finite-field Diffie-Hellman: no client that speaks SSTP needs it. */
 #define CIPHERS_DEFAULT                                                                                                \
@@ -28,7 +29,14 @@ const struct config_section config_sections[] = {
       .at = offsetof(struct config, web), .size = sizeof(struct config_web), .max = CONFIG_WEB_MAX,
       .count_at = offsetof(struct config, n_web), .file_at = offsetof(struct config_web, file),
       .line_at = offsetof(struct config_web, line) },
-    { .name = "vpn", .help = "the VPN; without this section there is none" },
+    { .name = "passthrough", .help = "names whose TLS another server ends", .list = true,
+      .at = offsetof(struct config, pass), .size = sizeof(struct config_pass), .max = CONFIG_PASS_MAX,
+      .count_at = offsetof(struct config, n_pass), .file_at = offsetof(struct config_pass, file),
+      .line_at = offsetof(struct config_pass, line) },
+    { .name = "vpn", .help = "the VPN; without this section there is none",
+      .present_at = offsetof(struct config, vpn_on) },
+    { .name = "offload", .help = "connections whose TLS a load balancer in front has ended",
+      .present_at = offsetof(struct config, offload_on) },
     { .name = "control", .help = "how commands reach the daemon" },
     { .name = "log", .help = "the event log" },
     { .name = "worker", .help = "threads and rights" },
@@ -46,6 +54,9 @@ static const struct config_word nat_words[] = { { "off", CONFIG_NAT_OFF }, { "au
 static const struct config_word probe_words[] = {
     { "401", CONFIG_PROBE_401 }, { "404", CONFIG_PROBE_404 }, { "web", CONFIG_PROBE_WEB }, { 0 }
 };
+static const struct config_word no_match_words[] = { { "default", CONFIG_NO_MATCH_DEFAULT },
+                                                     { "alert", CONFIG_NO_MATCH_ALERT },
+                                                     { 0 } };
 static const struct config_word to_words[] = { { "stderr", 0 }, { 0 } };
 static const struct config_word format_words[] = { { "logfmt", LOG_FMT_LOGFMT }, { "json", LOG_FMT_JSON }, { 0 } };
 static const struct config_word level_words[] = { { "error", LOG_LV_ERROR },   { "warn", LOG_LV_WARN },
@@ -53,8 +64,15 @@ static const struct config_word level_words[] = { { "error", LOG_LV_ERROR },   {
                                                   { "debug", LOG_LV_DEBUG },   { 0 } };
 
 const struct config_option config_options[] = {
-    { "listen", "address", OPT_ADDRS, 1, CONFIG_LISTEN_MAX, "0.0.0.0:443 [::]:443", OPT_RESTART, NULL,
+    { "listen", "address", OPT_ADDRS, 0, CONFIG_LISTEN_MAX, "0.0.0.0:443 [::]:443", OPT_RESTART, NULL,
       AT(listen.address), COUNT(listen.n_address), "addresses and ports for web and VPN alike" },
+    { "listen", "proxy-from", OPT_FROM, 0, CONFIG_FROM_MAX, NULL, 0, NULL, AT(listen.proxy_from),
+      COUNT(listen.n_proxy_from),
+      "load balancers whose connections begin with a PROXY header, version 1 or 2, in front of TLS" },
+    { "listen", "redirect", OPT_ADDRS, 0, CONFIG_REDIRECT_MAX, NULL, OPT_RESTART, NULL, AT(listen.redirect),
+      COUNT(listen.n_redirect), "addresses and ports of plain HTTP that is redirected to https, like 0.0.0.0:80" },
+    { "listen", "acme-webroot", OPT_PATH, 0, 0, NULL, OPT_FOLDER | OPT_RESTART, NULL, AT(listen.acme_webroot), 0,
+      "folder with .well-known/acme-challenge/ for certificate authorities, served on listen.redirect" },
 
     { "certificates", "name", OPT_STRING, 1, 64, NULL, 0, NULL, CERT(name), 0,
       "name in messages; \"certificate N\" when not given" },
@@ -62,18 +80,24 @@ const struct config_option config_options[] = {
       "PEM file: the certificate, then its intermediates" },
     { "certificates", "key", OPT_PATH, 0, 0, NULL, OPT_REQUIRED | OPT_FILE, NULL, CERT(key), 0,
       "PEM file: the private key" },
-    { "certificates", "for", OPT_NAMES, 1, CONFIG_CERT_FOR_MAX, "default", 0, NULL, CERT(for_),
+    { "certificates", "ocsp", OPT_PATH, 0, 0, NULL, 0, NULL, CERT(ocsp), 0,
+      "DER file with an OCSP response to staple, refreshed by another program; it may come later" },
+    { "certificates", "for", OPT_RULES, 1, CONFIG_CERT_FOR_MAX, "default", 0, NULL, CERT(for_),
       offsetof(struct config_cert, n_for),
-      "server names (SNI) it is served for: a name, \"*.\" and a name, or \"default\"" },
+      "what it is served for, the first that fits: IP:port, a server name (SNI), \"*.\" and a name, \"[::]:443\" "
+      "(IPv6), "
+      "\"0.0.0.0:443\" (both), \"default\"" },
 
     { "tls", "min-version", OPT_WORD, 0, 0, "1.2", 0, tls_words, AT(tls.min_version), 0, "oldest TLS version spoken" },
     { "tls", "ciphers", OPT_STRING, 1, 2000, CIPHERS_DEFAULT, 0, NULL, AT(tls.ciphers), 0,
       "ciphers of TLS 1.2, as OpenSSL writes them" },
     { "tls", "ciphersuites", OPT_STRING, 1, 500, CIPHERSUITES_DEFAULT, 0, NULL, AT(tls.ciphersuites), 0,
       "ciphers of TLS 1.3, as OpenSSL writes them" },
+    { "tls", "no-match", OPT_WORD, 0, 0, "default", 0, no_match_words, AT(tls.no_match), 0,
+      "client for whom no certificate has a rule: default shows the first one, alert refuses" },
 
     { "web", "name", OPT_NAME, 0, 0, NULL, 0, NULL, WEB(name), 0,
-      "server name (SNI) this site is for; without: whatever has no site of its own" },
+      "server name (SNI) this site is for, or \"*.\" and a name; without: whatever has no site of its own" },
     { "web", "upstream", OPT_ADDR, 0, 0, NULL, OPT_UNIX, NULL, WEB(upstream), 0,
       "web server to relay to, byte for byte; without: the built-in site" },
     { "web", "upstream-h2", OPT_ADDR, 0, 0, NULL, OPT_UNIX, NULL, WEB(upstream_h2), 0,
@@ -82,6 +106,13 @@ const struct config_option config_options[] = {
       "PROXY header that tells the upstream who the client is" },
     { "web", "root", OPT_PATH, 0, 0, NULL, OPT_FOLDER, NULL, WEB(root), 0,
       "folder of the built-in site; without: a welcome page" },
+
+    { "passthrough", "name", OPT_NAME, 0, 0, NULL, OPT_REQUIRED, NULL, PASS(name), 0,
+      "server name (SNI), or \"*.\" and a name" },
+    { "passthrough", "upstream", OPT_ADDR, 0, 0, NULL, OPT_REQUIRED | OPT_UNIX, NULL, PASS(upstream), 0,
+      "server that ends TLS for this name" },
+    { "passthrough", "proxy-protocol", OPT_WORD, 0, 0, "off", 0, proxy_words, PASS(proxy_protocol), 0,
+      "PROXY header that tells it who the client is" },
 
     { "vpn", "network", OPT_NETS, 1, CONFIG_NETWORKS_MAX, NULL, OPT_REQUIRED | OPT_RESTART, NULL, AT(vpn.network),
       COUNT(vpn.n_network), "networks that clients get addresses from; the first host is the server" },
@@ -112,6 +143,18 @@ const struct config_option config_options[] = {
       "seconds between LCP echoes; 0: none, SSTP has its own" },
     { "vpn", "auth-tries", OPT_INT, 1, 10, "3", 0, NULL, AT(vpn.auth_tries), 0,
       "passwords a caller may try in one call" },
+
+    { "offload", "listen", OPT_ADDRS, 1, CONFIG_LISTEN_MAX, NULL, OPT_REQUIRED | OPT_RESTART, NULL, AT(offload.listen),
+      COUNT(offload.n_listen), "addresses and ports for plain HTTP and SSTP from a front that has ended TLS" },
+    { "offload", "from", OPT_FROM, 1, CONFIG_FROM_MAX, NULL, OPT_REQUIRED, NULL, AT(offload.from),
+      COUNT(offload.n_from), "addresses of that front; others are closed without a word" },
+    { "offload", "proxy-protocol", OPT_BOOL, 0, 0, "false", 0, NULL, AT(offload.proxy_required), 0,
+      "the front begins each connection with a PROXY header, version 1 or 2" },
+    { "offload", "certificates", OPT_LEAVES, 1, CONFIG_FRONT_MAX, NULL, OPT_REQUIRED, NULL, AT(offload.cert),
+      COUNT(offload.n_cert),
+      "certificates that the front serves: PEM files, or \"sha256:\" and the hash of the DER in hexadecimal" },
+    { "offload", "overlap", OPT_INT, 0, 604800, "600", 0, NULL, AT(offload.overlap_s), 0,
+      "seconds that a certificate of the front is accepted after its file changed" },
 
     { "control", "socket", OPT_PATH, 0, 0, "/run/gatehouse/control", OPT_RESTART | OPT_UNIX, NULL, AT(control.socket),
       0, "Unix socket of status, sessions, reload and the like" },
@@ -154,9 +197,9 @@ void config_option_range(const struct config_option *o, char *out, size_t cap)
     case OPT_WORDS: snprintf(out, cap, "a list [ ... ] of %s, strongest first", words); break;
     case OPT_STRING: snprintf(out, cap, "text in quotes, %d to %d bytes", o->min, o->max); break;
     case OPT_IFNAME: snprintf(out, cap, "an interface name in quotes, 1 to 15 of letters, digits, - _ ."); break;
-    case OPT_NAME: snprintf(out, cap, "a DNS name in quotes, like \"www.example.com\""); break;
-    case OPT_NAMES:
-        snprintf(out, cap, "a list of names, like [ \"default\", \"www.example.com\", \"*.example.com\" ]");
+    case OPT_NAME: snprintf(out, cap, "a DNS name in quotes, like \"www.example.com\" or \"*.example.com\""); break;
+    case OPT_RULES:
+        snprintf(out, cap, "a list like [ \"default\", \"www.example.com\", \"*.example.com\", \"203.0.113.5:443\" ]");
         break;
     case OPT_PATH: snprintf(out, cap, "a path in quotes"); break;
     case OPT_ADDR:
@@ -164,9 +207,15 @@ void config_option_range(const struct config_option *o, char *out, size_t cap)
                  o->flags & OPT_UNIX ? " or \"unix:/run/web.sock\"" : "");
         break;
     case OPT_ADDRS:
-        snprintf(out, cap, "a list of 1 to %d addresses, like [ \"0.0.0.0:443\", \"[::]:443\" ]", o->max);
+        snprintf(out, cap, "a list of up to %d addresses, like [ \"0.0.0.0:443\", \"[::]:443\" ]", o->max);
         break;
     case OPT_NETS: snprintf(out, cap, "a list of 1 to %d networks, like [ \"10.77.0.0/16\" ]", o->max); break;
+    case OPT_FROM:
+        snprintf(out, cap, "a list of addresses and networks, like [ \"127.0.0.1\", \"2001:db8::/32\" ]");
+        break;
+    case OPT_LEAVES:
+        snprintf(out, cap, "a list of paths and hashes, like [ \"/etc/haproxy/site.pem\", \"sha256:9f86...\" ]");
+        break;
     case OPT_IP4S: snprintf(out, cap, "a list of up to %d IPv4 addresses, like [ \"10.77.0.1\" ]", o->max); break;
     }
 }

@@ -16,13 +16,15 @@ enum config_opt_type {
     OPT_WORDS,  /* uint8_t[.max]: several of .words, strongest (largest value) first    */
     OPT_STRING, /* char *: .min to .max bytes of printable UTF-8                        */
     OPT_IFNAME, /* char *: a network interface                                          */
-    OPT_NAME,   /* char *: a DNS name, stored in lower case                             */
-    OPT_NAMES,  /* char *[.max] and a count: "default", DNS names, "*." in front        */
+    OPT_NAME,   /* char *: a DNS name or "*." and one, stored in lower case             */
+    OPT_RULES,  /* char *[.max] and a count: rules of tls/select.h                      */
     OPT_PATH,   /* char *: stored absolute                                              */
     OPT_ADDR,   /* struct config_addr                                                   */
     OPT_ADDRS,  /* struct config_addr[.max] and a count                                 */
     OPT_NETS,   /* struct config_net4[.max] and a count                                 */
     OPT_IP4S,   /* uint32_t[.max], host order, 0 ends                                   */
+    OPT_FROM,   /* struct config_prefix[.max] and a count                               */
+    OPT_LEAVES, /* struct config_leaf[.max] and a count                                 */
 };
 
 enum {
@@ -52,7 +54,8 @@ struct config_option {
 
 struct config_section {
     const char *name, *help;
-    bool list; /* of groups; the rest is for lists */
+    size_t present_at; /* offset of the bool that says whether it was written; 0: it need not be, defaults do */
+    bool list;         /* of groups; the rest is for lists */
     size_t at, size, max,
         count_at;            /* the array in struct config: offset, bytes of one item, items, offset of the count */
     size_t file_at, line_at; /* where an item keeps its place in the source */

@@ -19,13 +19,26 @@ static json_t *text_or_null(const char *s)
     return s ? json_string(s) : json_null();
 }
 
+static json_t *prefix_json(const struct config_prefix *p)
+{
+    char ip[INET6_ADDRSTRLEN], text[INET6_ADDRSTRLEN + 8];
+    bool whole = p->bits == (p->family == 4 ? 32 : 128);
+    inet_ntop(p->family == 4 ? AF_INET : AF_INET6, p->ip, ip, sizeof ip);
+    snprintf(text, sizeof text, whole ? "%s" : "%s/%u", ip, p->bits);
+    return json_string(text);
+}
+
 static json_t *list_json(const struct config_option *o, const void *f, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         char ip[INET_ADDRSTRLEN], text[INET_ADDRSTRLEN + 8];
-        if (o->type == OPT_NAMES) {
+        if (o->type == OPT_RULES) {
             json_array_append_new(list, json_string(((char *const *)f)[i]));
+        } else if (o->type == OPT_LEAVES) {
+            json_array_append_new(list, json_string(((const struct config_leaf *)f)[i].text));
+        } else if (o->type == OPT_FROM) {
+            json_array_append_new(list, prefix_json((const struct config_prefix *)f + i));
         } else if (o->type == OPT_ADDRS) {
             json_array_append_new(list, json_string(((const struct config_addr *)f)[i].text));
         } else if (o->type == OPT_WORDS && ((const uint8_t *)f)[i]) {
@@ -58,9 +71,11 @@ json_t *config_option_json(const struct config_option *o, const void *base)
     case OPT_ADDR: return text_or_null(((const struct config_addr *)f)->text);
     case OPT_WORDS:
     case OPT_IP4S: return list_json(o, f, (size_t)o->max);
-    case OPT_NAMES:
+    case OPT_RULES:
     case OPT_ADDRS:
-    case OPT_NETS: return list_json(o, f, *n);
+    case OPT_NETS:
+    case OPT_FROM:
+    case OPT_LEAVES: return list_json(o, f, *n);
     }
     return NULL;
 }
@@ -75,6 +90,11 @@ static json_t *group_json(const struct config_section *s, const void *base)
     return group;
 }
 
+static bool config_section_on(const struct config_section *s, const struct config *c)
+{
+    return !s->present_at || *(const bool *)((const char *)c + s->present_at);
+}
+
 static json_t *config_tree(const struct config *c)
 {
     json_t *tree = json_object();
@@ -85,7 +105,7 @@ static json_t *config_tree(const struct config *c)
             part = json_array();
             for (size_t i = 0; i < *n; i++)
                 json_array_append_new(part, group_json(s, (const char *)c + s->at + i * s->size));
-        } else if (!strcmp(s->name, "vpn") && !c->vpn_on) {
+        } else if (!config_section_on(s, c)) {
             part = json_null();
         } else {
             part = group_json(s, c);
@@ -193,11 +213,13 @@ void config_restart_needed(const struct config *a, const struct config *b, char 
     if (cap)
         out[0] = 0;
     for (const struct config_option *o = config_options; o->name; o++) {
-        bool vpn = !strcmp(o->section, "vpn");
+        const struct config_section *s = config_sections;
+        while (strcmp(s->name, o->section) != 0)
+            s++;
         if (!(o->flags & OPT_RESTART))
             continue;
-        json_t *x = vpn && !a->vpn_on ? json_null() : config_option_json(o, a);
-        json_t *y = vpn && !b->vpn_on ? json_null() : config_option_json(o, b);
+        json_t *x = config_section_on(s, a) ? config_option_json(o, a) : json_null();
+        json_t *y = config_section_on(s, b) ? config_option_json(o, b) : json_null();
         if (!json_equal(x, y) && n < cap)
             n += (size_t)snprintf(out + n, cap - n, "%s%s.%s", n ? ", " : "", o->section, o->name);
         json_decref(x);

@@ -23,17 +23,33 @@ static const struct config_setting_t *item(struct config_loader *l, const char *
     return k ? k : s;
 }
 
+/* One address can be listened on for one purpose. */
 static void check_listen(struct config_loader *l)
 {
     const struct config *c = l->c;
-    for (size_t i = 0; i < c->listen.n_address; i++) {
-        for (size_t j = 0; j < i; j++) {
-            const struct config_addr *a = &c->listen.address[i], *b = &c->listen.address[j];
-            if (a->len == b->len && !memcmp(&a->u, &b->u, a->len))
-                config_fail(l, written(l, "listen", "address", i), "config-duplicate", "write each address once",
-                            "listen.address has %s twice", a->text);
-        }
-    }
+    const struct {
+        const char *section, *key;
+        const struct config_addr *list;
+        size_t n;
+    } use[] = { { "listen", "address", c->listen.address, c->listen.n_address },
+                { "listen", "redirect", c->listen.redirect, c->listen.n_redirect },
+                { "offload", "listen", c->offload.listen, c->offload.n_listen } };
+    const struct config_addr *seen[2 * CONFIG_LISTEN_MAX + CONFIG_REDIRECT_MAX];
+    size_t n = 0;
+    for (size_t u = 0; u < 3; u++)
+        for (size_t i = 0; i < use[u].n; seen[n++] = &use[u].list[i++])
+            for (size_t j = 0; j < n; j++)
+                if (use[u].list[i].len == seen[j]->len && !memcmp(&use[u].list[i].u, &seen[j]->u, seen[j]->len))
+                    config_fail(l, written(l, use[u].section, use[u].key, i), "config-duplicate",
+                                "write each address once", "%s.%s: %s is listened on already", use[u].section,
+                                use[u].key, seen[j]->text);
+    if (!c->listen.n_address && !c->offload.n_listen)
+        config_fail(l, written(l, "listen", "address", 0), "config-missing", "[ \"0.0.0.0:443\", \"[::]:443\" ]",
+                    "listen.address is empty, and there is no offload section: nothing would be served");
+    if (c->listen.acme_webroot && !c->listen.n_redirect)
+        config_fail(l, written(l, "listen", "acme-webroot", 0), "config-conflict",
+                    "add redirect = [ \"0.0.0.0:80\", \"[::]:80\" ]: authorities ask on port 80",
+                    "listen.acme-webroot is served on listen.redirect, which is not set");
 }
 
 static void name_certs(struct config_loader *l)
@@ -69,7 +85,7 @@ static void check_certs(struct config_loader *l)
 {
     const struct config *c = l->c;
     const struct config_setting_t *list = config_setting_get_member(config_root_setting(&l->lc), "certificates");
-    if (!c->n_certs && (!list || config_setting_is_list(list)))
+    if (!c->n_certs && c->listen.n_address && (!list || config_setting_is_list(list)))
         config_fail(l, list, "config-no-certificate",
                     "add certificates: ( { chain = \"...\"; key = \"...\"; } ); 'gatehouse cert new' makes one",
                     "there is no certificate");
@@ -144,6 +160,16 @@ static void check_web(struct config_loader *l)
     l->nomem = l->nomem || !w->file;
 }
 
+static void check_passthrough(struct config_loader *l)
+{
+    const struct config *c = l->c;
+    for (size_t i = 0; i < c->n_pass; i++)
+        for (size_t j = 0; j < i; j++)
+            if (same_name(c->pass[i].name, c->pass[j].name) && c->pass[i].name)
+                config_fail(l, item(l, "passthrough", i, "name"), "config-duplicate", "keep one of them",
+                            "two passthrough entries are named \"%s\"", c->pass[i].name);
+}
+
 static void check_network(struct config_loader *l, size_t i)
 {
     const struct config_net4 *n = &l->c->vpn.network[i];
@@ -194,6 +220,7 @@ void config_rules_check(struct config_loader *l)
     check_listen(l);
     check_certs(l);
     check_web(l);
+    check_passthrough(l);
     if (l->c->vpn_on)
         check_vpn(l);
 }

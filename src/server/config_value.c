@@ -6,7 +6,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
+
+#include "base/ct.h"
+#include "tls/select.h"
 
 static void *field(const struct config_option *o, void *base)
 {
@@ -218,20 +222,106 @@ static void add_word(struct config_loader *l, const struct config_option *o, con
         list[n] = (uint8_t)w->value;
 }
 
-static void add_name(struct config_loader *l, const struct config_option *o, const struct config_setting_t *s,
+/* A DNS name, "*." in front or not. */
+static bool pattern_valid(const char *text)
+{
+    return config_name_valid(!strncmp(text, "*.", 2) ? text + 2 : text);
+}
+
+/* An address that was written without its port. */
+static bool is_portless(const char *text)
+{
+    uint8_t ip[16];
+    size_t len = strlen(text);
+    return inet_pton(AF_INET, text, ip) == 1 || inet_pton(AF_INET6, text, ip) == 1 ||
+           (*text == '[' && text[len - 1] == ']');
+}
+
+static void add_rule(struct config_loader *l, const struct config_option *o, const struct config_setting_t *s,
                      const char *text, void *base)
 {
-    char **list = field(o, base);
+    char **list = field(o, base), spelled[300];
     size_t *n = count(o, base);
-    if (!strcmp(text, "default") || config_name_valid(!strncmp(text, "*.", 2) ? text + 2 : text)) {
-        list[*n] = copy(l, text, true);
-        *n += list[*n] != NULL;
-    } else if (strchr(text, ':') || inet_addr(text) != INADDR_NONE) {
-        config_fail(l, s, "config-bad-value", "write a server name, or \"default\" for clients that name none",
-                    "%s.%s cannot be an address yet: \"%s\"", o->section, o->name, text);
-    } else {
+    struct tls_rule rule;
+    bool name = !strcmp(text, "default") || pattern_valid(text);
+    if (!name && is_portless(text))
+        config_fail(l, s, "config-bad-value", "write address and port, like \"203.0.113.5:443\"",
+                    "%s.%s: there is no port in \"%s\"", o->section, o->name, text);
+    else if ((!name && !strchr(text, ':')) || tls_rule_parse(text, &rule) < 0) {
         bad_value(l, o, s, text);
+    } else {
+        tls_rule_text(&rule, spelled, sizeof spelled);
+        list[*n] = copy(l, spelled, true);
+        *n += list[*n] != NULL;
     }
+}
+
+static void add_prefix(struct config_loader *l, const struct config_option *o, const struct config_setting_t *s,
+                       const char *text, void *base)
+{
+    struct config_prefix *p = (struct config_prefix *)field(o, base) + *count(o, base);
+    char ip[INET6_ADDRSTRLEN];
+    size_t len = strcspn(text, "/"), digits = text[len] ? strspn(text + len + 1, "0123456789") : 0;
+    memset(p, 0, sizeof *p);
+    if (len < sizeof ip) {
+        memcpy(ip, text, len);
+        ip[len] = 0;
+        p->family = inet_pton(AF_INET, ip, p->ip) == 1 ? 4 : inet_pton(AF_INET6, ip, p->ip) == 1 ? 6 : 0;
+    }
+    long most = p->family == 4 ? 32 : 128;
+    long bits = !text[len]                                         ? most
+                : digits && digits <= 3 && !text[len + 1 + digits] ? strtol(text + len + 1, NULL, 10)
+                                                                   : -1;
+    if (!p->family || bits < 0 || bits > most) {
+        bad_value(l, o, s, text);
+        return;
+    }
+    for (long i = bits; i < most; i++)
+        if (p->ip[i / 8] & 0x80 >> i % 8) {
+            config_fail(l, s, "config-bad-value", "write the network's own address in front of the prefix",
+                        "%s.%s \"%s\" has bits set behind its prefix", o->section, o->name, text);
+            return;
+        }
+    p->bits = (uint8_t)bits;
+    *count(o, base) += 1;
+}
+
+/* "sha256:HEX" or "sha1:HEX", with or without colons between the bytes, as tools print them. */
+static bool leaf_hash(const char *text, struct config_leaf *leaf)
+{
+    char hex[65];
+    size_t n = 0, want = !strncasecmp(text, "sha256:", 7) ? 64 : !strncasecmp(text, "sha1:", 5) ? 40 : 0;
+    for (const char *p = strchr(text, ':'); want && *p; p++) {
+        if (*p == ':')
+            continue;
+        if (n == want || !isxdigit((unsigned char)*p))
+            return false;
+        hex[n++] = (char)tolower((unsigned char)*p);
+    }
+    hex[n] = 0;
+    leaf->hash_len = want / 2;
+    return want && n == want && hex_decode(hex, want, leaf->hash, want / 2);
+}
+
+static void add_leaf(struct config_loader *l, const struct config_option *o, const struct config_setting_t *s,
+                     const char *text, void *base)
+{
+    struct config_leaf *leaf = (struct config_leaf *)field(o, base) + *count(o, base);
+    char hex[65];
+    leaf->line = s ? (int)config_setting_source_line(s) : 0;
+    if (strncasecmp(text, "sha256:", 7) != 0 && strncasecmp(text, "sha1:", 5) != 0) {
+        set_path(l, o, s, text, &leaf->text);
+    } else if (!leaf_hash(text, leaf)) {
+        bad_value(l, o, s, text);
+        return;
+    } else {
+        hex_encode(leaf->hash, leaf->hash_len, hex);
+        if (asprintf(&leaf->text, "%s:%s", leaf->hash_len == 32 ? "sha256" : "sha1", hex) < 0) {
+            leaf->text = NULL;
+            l->nomem = true;
+        }
+    }
+    *count(o, base) += leaf->text != NULL;
 }
 
 static void add_ip4(struct config_loader *l, const struct config_option *o, const struct config_setting_t *s,
@@ -286,12 +376,14 @@ static void set_text(struct config_loader *l, const struct config_option *o, con
         return;
     case OPT_IFNAME:
     case OPT_NAME:
-        if (o->type == OPT_IFNAME ? ifname_valid(text) : config_name_valid(text))
+        if (o->type == OPT_IFNAME ? ifname_valid(text) : pattern_valid(text))
             *(char **)f = copy(l, text, o->type == OPT_NAME);
         else
             bad_value(l, o, s, text);
         return;
-    case OPT_NAMES: add_name(l, o, s, text, base); return;
+    case OPT_RULES: add_rule(l, o, s, text, base); return;
+    case OPT_FROM: add_prefix(l, o, s, text, base); return;
+    case OPT_LEAVES: add_leaf(l, o, s, text, base); return;
     case OPT_PATH: set_path(l, o, s, text, f); return;
     case OPT_ADDR: set_addr(l, o, s, text, f); return;
     case OPT_ADDRS: {
@@ -316,8 +408,8 @@ static void set_text(struct config_loader *l, const struct config_option *o, con
 
 static bool is_list(const struct config_option *o)
 {
-    return o->type == OPT_WORDS || o->type == OPT_NAMES || o->type == OPT_ADDRS || o->type == OPT_NETS ||
-           o->type == OPT_IP4S;
+    return o->type == OPT_WORDS || o->type == OPT_RULES || o->type == OPT_ADDRS || o->type == OPT_NETS ||
+           o->type == OPT_IP4S || o->type == OPT_FROM || o->type == OPT_LEAVES;
 }
 
 static const char *type_name(const struct config_setting_t *s)
@@ -401,14 +493,19 @@ void config_option_free(const struct config_option *o, void *base)
     case OPT_WORD:
     case OPT_WORDS:
     case OPT_NETS:
-    case OPT_IP4S: return;
+    case OPT_IP4S:
+    case OPT_FROM: return;
     case OPT_STRING:
     case OPT_IFNAME:
     case OPT_NAME:
     case OPT_PATH: free(*(char **)f); return;
-    case OPT_NAMES:
+    case OPT_RULES:
         for (size_t i = 0; i < *count(o, base); i++)
             free(((char **)f)[i]);
+        return;
+    case OPT_LEAVES:
+        for (size_t i = 0; i < *count(o, base); i++)
+            free(((struct config_leaf *)f)[i].text);
         return;
     case OPT_ADDR: free(((struct config_addr *)f)->text); return;
     case OPT_ADDRS:

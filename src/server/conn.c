@@ -14,46 +14,14 @@
 
 #include "base/ct.h"
 #include "server/call.h"
+#include "server/intro.h"
 
 #define LINGER_MS  2000
 #define CONNECT_MS 10000
 
 /* ---- limits and accounting ---- */
 
-static void addr_set(const struct sockaddr_storage *ss, uint8_t ip[16], uint16_t *port, uint8_t *family)
-{
-    if (ss->ss_family == AF_INET) {
-        struct sockaddr_in in;
-        memcpy(&in, ss, sizeof in);
-        memcpy(ip, &in.sin_addr, 4);
-        *port = ntohs(in.sin_port);
-        *family = 4;
-    } else {
-        struct sockaddr_in6 in6;
-        memcpy(&in6, ss, sizeof in6);
-        memcpy(ip, &in6.sin6_addr, 16);
-        *port = ntohs(in6.sin6_port);
-        *family = 6;
-    }
-}
-
-static bool addresses(int fd, struct proxy_addr *a, char *text, size_t cap)
-{
-    struct sockaddr_storage peer = { 0 }, own = { 0 };
-    socklen_t peer_len = sizeof peer, own_len = sizeof own;
-    if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) < 0 ||
-        getsockname(fd, (struct sockaddr *)&own, &own_len) < 0)
-        return false; /* gone already */
-    addr_set(&peer, a->src, &a->src_port, &a->family);
-    addr_set(&own, a->dst, &a->dst_port, &a->family);
-    char ip[INET6_ADDRSTRLEN];
-    inet_ntop(a->family == 4 ? AF_INET : AF_INET6, a->src, ip, sizeof ip);
-    snprintf(text, cap, a->family == 4 ? "%s:%u" : "[%s]:%u", ip, a->src_port);
-    return true;
-}
-
-/* cause: a stable word (docs/events.md); text: more about this one, or NULL. */
-static void refuse(struct conn *c, const char *cause, const char *what, const char *text, const char *remedy)
+void conn_refuse(struct conn *c, const char *cause, const char *what, const char *text, const char *remedy)
 {
     struct worker *w = c->w;
     w->counts.refused++;
@@ -62,23 +30,6 @@ static void refuse(struct conn *c, const char *cause, const char *what, const ch
     log_notice(&c->log, "refused", what, LOG_S("cause", cause), LOG_S("text", text), LOG_S("remedy", remedy),
                LOG_NZ("dropped", w->log_refused.dropped));
     w->log_refused.dropped = 0;
-}
-
-/* Counts the new connection, or says why it cannot be taken. */
-static bool admit(struct conn *c)
-{
-    struct worker *w = c->w;
-    const struct config *cfg = c->gen->cfg;
-    if (c->source->unauthenticated >= (unsigned)cfg->limits.unauthenticated_per_source) {
-        refuse(c, "source-limit", "too many unfinished connections from this address", NULL,
-               "an attack, or many clients behind one NAT: limits.unauthenticated-per-source");
-        return false;
-    }
-    if (atomic_load(&w->engine->n_conns) > (unsigned)cfg->limits.connections) { /* this one is counted already */
-        refuse(c, "connection-limit", "too many connections", NULL, "raise limits.connections");
-        return false;
-    }
-    return true;
 }
 
 static void source_is_web(struct conn *c)
@@ -124,11 +75,13 @@ void conn_stop(struct conn *c)
 {
     if (c->relay)
         relay_stop(c->relay); /* frees the connection from relay_done() */
+    else if (c->splice)
+        splice_stop(c->splice); /* the same, from splice_done() */
     else if (!c->call)
         conn_free(c);
 }
 
-static void timer_in(struct conn *c, uint64_t ms)
+void conn_timer(struct conn *c, uint64_t ms)
 {
     if (net_timer_set(&c->w->loop, &c->timer, net_now(&c->w->loop) + ms))
         c->timer.deadline_ms = 0; /* no memory for a timer: the next I/O or stop ends it */
@@ -157,7 +110,7 @@ static void reply_io(struct conn *c)
     shutdown(net_fd_num(c->nf), SHUT_WR);
     c->state = CONN_LINGER;
     net_fd_want(c->nf, NET_READ);
-    timer_in(c, LINGER_MS);
+    conn_timer(c, LINGER_MS);
 }
 
 static void linger_io(struct conn *c)
@@ -181,7 +134,7 @@ static void reply(struct conn *c, int status, const char *body)
     memcpy(c->reply, text, n);
     c->reply_len = n;
     c->state = CONN_REPLY;
-    timer_in(c, LINGER_MS);
+    conn_timer(c, LINGER_MS);
     reply_io(c);
 }
 
@@ -189,12 +142,17 @@ static void reply(struct conn *c, int status, const char *body)
 
 static void upstream_down(struct conn *c, int error)
 {
+    bool pass = c->state == CONN_SPLICE;
     struct log_limit *limit = &c->w->log_web;
     if (!log_allowed(limit, 5, net_now(&c->w->loop)))
         return;
-    log_warn(&c->log, "upstream-down", "the web server cannot be reached: the client got a 502 page",
+    log_warn(&c->log, "upstream-down",
+             pass ? "the server that ends TLS for this name cannot be reached: the client was closed"
+                  : "the web server cannot be reached: the client got a 502 page",
              LOG_S("upstream", c->upstream), LOG_S("reason", error ? strerror(error) : "timed out"),
-             LOG_NZ("dropped", limit->dropped), LOG_S("remedy", "start the web server, or correct web.upstream"));
+             LOG_NZ("dropped", limit->dropped),
+             LOG_S("remedy", pass ? "start that server, or correct passthrough.upstream"
+                                  : "start the web server, or correct web.upstream"));
     limit->dropped = 0;
 }
 
@@ -213,15 +171,28 @@ static void relay_done(void *arg, const struct relay_result *r)
     conn_free(c);
 }
 
+/* A web connection more of this source, or one too many. */
+static bool admit_web(struct conn *c)
+{
+    const struct config *cfg = c->gen->cfg;
+    if (!c->shared_source && c->source->web >= (unsigned)cfg->limits.web_per_source) {
+        conn_refuse(c, "web-limit", "too many web connections from this address", NULL, "raise limits.web-per-source");
+        conn_free(c);
+        return false;
+    }
+    source_is_web(c);
+    net_timer_cancel(&c->w->loop, &c->timer);
+    c->w->counts.web++;
+    c->w->n_relays++;
+    return true;
+}
+
 static void to_web(struct conn *c, bool h2)
 {
     const struct generation_web *site = generation_site(c->gen, tls_stream_sni(c->tls));
     const struct config *cfg = c->gen->cfg;
-    if (c->source->web >= (unsigned)cfg->limits.web_per_source) {
-        refuse(c, "web-limit", "too many web connections from this address", NULL, "raise limits.web-per-source");
-        conn_free(c);
+    if (!admit_web(c))
         return;
-    }
     const struct config_addr *up = h2 ? &site->cfg->upstream_h2 : &site->upstream;
     c->upstream = up->text ? up->text : "the built-in site";
     struct relay_params p = { .upstream = &up->u.sa,
@@ -235,11 +206,7 @@ static void to_web(struct conn *c, bool h2)
                               .connect_ms = CONNECT_MS,
                               .done = relay_done,
                               .arg = c };
-    source_is_web(c);
-    net_timer_cancel(&c->w->loop, &c->timer);
     c->state = CONN_RELAY;
-    c->w->counts.web++;
-    c->w->n_relays++;
     struct tls_stream *tls = c->tls;
     struct net_fd *nf = c->nf;
     uint8_t *early = c->head_buf;
@@ -256,9 +223,49 @@ static void to_web(struct conn *c, bool h2)
     }
 }
 
+static void splice_done(void *arg, const struct relay_result *r)
+{
+    struct conn *c = arg;
+    c->splice = NULL;
+    c->nf = NULL;
+    c->w->n_relays--;
+    if (r->end == RELAY_UPSTREAM_DOWN)
+        upstream_down(c, r->error);
+    else
+        log_info(&c->log, "passthrough-done", "passed-through connection ended", LOG_S("how", relay_end_name(r->end)),
+                 LOG_N("up", r->up), LOG_N("down", r->down), LOG_S("reason", r->error ? strerror(r->error) : ""));
+    conn_free(c);
+}
+
+void conn_begin_passthrough(struct conn *c, const struct config_pass *pass)
+{
+    const struct config *cfg = c->gen->cfg;
+    if (!admit_web(c))
+        return;
+    c->state = CONN_SPLICE;
+    c->upstream = pass->upstream.text;
+    log_info(&c->log, "passthrough", "TLS for this name is ended by another server", LOG_S("name", pass->name),
+             LOG_S("upstream", c->upstream));
+    struct relay_params p = { .upstream = &pass->upstream.u.sa,
+                              .upstream_len = pass->upstream.len,
+                              .proxy = pass->proxy_protocol,
+                              .addr = c->addr,
+                              .idle_ms = (uint64_t)cfg->limits.idle_timeout_s * 1000,
+                              .connect_ms = CONNECT_MS,
+                              .done = splice_done,
+                              .arg = c };
+    struct net_fd *nf = c->nf;
+    c->nf = NULL;
+    c->splice = splice_start(&c->w->loop, c->w->pipes, nf, &p);
+    if (!c->splice) {
+        c->w->n_relays--;
+        conn_free(c);
+    }
+}
+
 static void refuse_sstp(struct conn *c, int status, const char *cause, const char *why, const char *remedy)
 {
-    refuse(c, cause, why, NULL, remedy);
+    conn_refuse(c, cause, why, NULL, remedy);
     reply(c, status, "");
 }
 
@@ -312,17 +319,26 @@ static void to_probe(struct conn *c)
         reply(c, cfg->vpn.probe_answer == CONFIG_PROBE_404 ? 404 : 401, "");
 }
 
+/* A front that offered h2 in our place hands it on without TLS (RFC 9113 3.4), if that site can take it. */
+static bool is_h2_preface(const struct conn *c)
+{
+    static const char preface[] = "PRI * HTTP/2.0";
+    size_t n = c->head_len < sizeof preface - 1 ? c->head_len : sizeof preface - 1;
+    return n >= 5 && !memcmp(c->head_buf, preface, n) &&
+           generation_site(c->gen, tls_stream_sni(c->tls))->cfg->upstream_h2.len;
+}
+
 /* c may be gone afterwards, unless it is HTTP_MORE. */
 static void act_on(struct conn *c, enum http_verdict verdict)
 {
     switch (verdict) {
     case HTTP_MORE: return;
-    case HTTP_WEB: to_web(c, false); return;
+    case HTTP_WEB: to_web(c, c->front && is_h2_preface(c)); return;
     case HTTP_SSTP: to_call(c); return;
     case HTTP_PROBE: to_probe(c); return;
     case HTTP_BAD:
-        refuse(c, "bad-request", "a request for the SSTP URI that cannot be served", c->head->why,
-               "no SSTP client sends this: a scanner, a faulty client, or a proxy that rewrites requests");
+        conn_refuse(c, "bad-request", "a request for the SSTP URI that cannot be served", c->head->why,
+                    "no SSTP client sends this: a scanner, a faulty client, or a proxy that rewrites requests");
         reply(c, c->gen->cfg->vpn_on ? c->head->status : 400, "");
         return;
     }
@@ -337,6 +353,8 @@ static void act_on(struct conn *c, enum http_verdict verdict)
 static void left_early(struct conn *c)
 {
     struct log_limit *limit = &c->w->log_left;
+    if (c->front && !c->head_len)
+        return; /* a front that looks whether we are there */
     if (!log_allowed(limit, 2, net_now(&c->w->loop)))
         return;
     log_notice(
@@ -384,7 +402,7 @@ static void handshake_done(struct conn *c)
     }
     http_head_init(c->head);
     c->state = CONN_HEAD;
-    timer_in(c, (uint64_t)c->gen->cfg->limits.head_timeout_s * 1000);
+    conn_timer(c, (uint64_t)c->gen->cfg->limits.head_timeout_s * 1000);
     head_io(c);
 }
 
@@ -419,12 +437,15 @@ static void on_io(void *arg, int events)
 {
     struct conn *c = arg;
     switch (c->state) {
+    case CONN_PROXY: intro_proxy_io(c); return;
+    case CONN_PEEK: intro_peek_io(c); return;
     case CONN_HANDSHAKE: handshake_io(c); return;
     case CONN_HEAD: head_io(c); return;
     case CONN_REPLY: reply_io(c); return;
     case CONN_LINGER: linger_io(c); return;
     case CONN_CALL: call_io(c->call, events); return;
-    case CONN_RELAY: return;
+    case CONN_RELAY:
+    case CONN_SPLICE: return;
     }
 }
 
@@ -437,8 +458,10 @@ static void on_timer(struct timer_entry *e, uint64_t now_ms)
         call_settle(c->call);
         return;
     }
-    if (c->state == CONN_HANDSHAKE || c->state == CONN_HEAD) {
-        const char *what = c->state == CONN_HANDSHAKE ? "no TLS handshake in time" : "no complete request in time";
+    if (c->state <= CONN_HEAD) {
+        const char *what = c->state == CONN_PROXY  ? "no PROXY header in time"
+                           : c->state == CONN_HEAD ? "no complete request in time"
+                                                   : "no TLS handshake in time";
         if (log_allowed(&w->log_tls, 20, net_now(&w->loop)))
             log_notice(&c->log, "timed-out", what,
                        LOG_S("remedy", "a scanner, or a slow path: limits.handshake-timeout, limits.head-timeout"));
@@ -446,13 +469,35 @@ static void on_timer(struct timer_entry *e, uint64_t now_ms)
     conn_free(c);
 }
 
-void conn_accept(struct worker *w, int fd)
+/* ---- from intro.c ---- */
+
+void conn_begin_tls(struct conn *c)
+{
+    struct tls_where where = { .family = c->addr.family, .port = c->addr.dst_port };
+    memcpy(where.ip, c->addr.dst, sizeof where.ip);
+    c->state = CONN_HANDSHAKE;
+    c->tls = tls_stream_new(c->gen->certs, net_fd_num(c->nf), &where);
+    if (c->tls)
+        handshake_io(c);
+    else
+        conn_free(c);
+}
+
+void conn_begin_plain(struct conn *c, const char *authority)
+{
+    c->tls = tls_stream_new_plain(net_fd_num(c->nf), authority);
+    if (c->tls)
+        handshake_done(c);
+    else
+        conn_free(c);
+}
+
+struct conn *conn_new(struct worker *w, int fd)
 {
     struct conn *c = calloc(1, sizeof *c);
-    int one = 1;
     if (!c) {
         close(fd);
-        return;
+        return NULL;
     }
     c->w = w;
     c->gen = generation_ref(w->gen);
@@ -463,26 +508,9 @@ void conn_accept(struct worker *w, int fd)
     w->counts.accepted++;
     atomic_fetch_add(&w->engine->n_conns, 1);
     c->log.conn = atomic_fetch_add(&w->engine->next_conn, 1) + 1;
-    bool known = addresses(fd, &c->addr, c->log.peer, sizeof c->log.peer);
-    if (known && (c->source = worker_source(w, &c->addr)))
-        c->source->total++;
-    if (!c->source || !admit(c)) {
-        close(fd);
-        conn_free(c);
-        return;
-    }
-    c->unauthenticated = true;
-    c->source->unauthenticated++;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-    struct tls_where where = { .family = c->addr.family, .port = c->addr.dst_port };
-    memcpy(where.ip, c->addr.dst, sizeof where.ip);
-    c->tls = tls_stream_new(c->gen->certs, fd, &where);
     c->nf = net_fd_new(&w->loop, fd, on_io, c);
-    if (!c->tls || !c->nf) {
-        conn_free(c);
-        return;
-    }
-    net_fd_want(c->nf, NET_READ);
-    timer_in(c, (uint64_t)c->gen->cfg->limits.handshake_timeout_s * 1000);
+    if (c->nf)
+        return c;
+    conn_free(c);
+    return NULL;
 }

@@ -161,7 +161,7 @@ int engine_reload(struct engine *e, char *err, size_t cap)
     snprintf(err, cap, "%s", answer.text);
     if (!rc) {
         char why[PRIV_TEXT_MAX] = "out of memory";
-        rc = generation_load(e->channel, e->tickets, e->gen->number + 1, &g, why, sizeof why, &status);
+        rc = generation_load(e->channel, e->tickets, e->gen, &g, why, sizeof why, &status);
         if (!rc && (g->cfg->vpn_on != e->gen->cfg->vpn_on)) {
             snprintf(why, sizeof why, "switching the vpn section on or off needs a restart");
             rc = ERR_USAGE;
@@ -182,17 +182,44 @@ int engine_reload(struct engine *e, char *err, size_t cap)
         log_error(NULL, "reload-failed", "the new configuration is not used: the one before stays in force",
                   LOG_S("reason", err));
     } else {
+        log_notice(NULL, "reload-done", "the new configuration is in force for new connections",
+                   LOG_N("generation", g->number), LOG_S("restart_needed_for", err));
+        cert_news_generation(&e->news, g, e->gen, time(NULL));
         generation_unref(e->gen);
         e->gen = g;
         e->last_reload_error[0] = 0;
         if (g->users)
             pool_reserve(&e->pool, g->users);
         log_setup(g->cfg->log.level, g->cfg->log.format, !getenv("JOURNAL_STREAM"));
-        log_notice(NULL, "reload-done", "the new configuration is in force for new connections",
-                   LOG_N("generation", g->number), LOG_S("restart_needed_for", err));
     }
     pthread_mutex_unlock(&e->reload_lock);
     return rc;
+}
+
+void engine_refresh(struct engine *e)
+{
+    struct generation *g = NULL;
+    pthread_mutex_lock(&e->reload_lock);
+    int rc = generation_refresh(e->channel, e->tickets, e->gen, &g);
+    if (!rc)
+        rc = publish(e, g);
+    if (rc) {
+        generation_unref(g);
+        log_error(NULL, "reload-failed", "changed certificates are not used: the ones before stay in force",
+                  LOG_S("reason", err_name(rc)));
+    } else {
+        cert_news_generation(&e->news, g, e->gen, time(NULL));
+        generation_unref(e->gen);
+        e->gen = g;
+    }
+    pthread_mutex_unlock(&e->reload_lock);
+}
+
+static void tick(struct engine *e)
+{
+    pthread_mutex_lock(&e->reload_lock);
+    cert_news_tick(&e->news, e->gen, time(NULL));
+    pthread_mutex_unlock(&e->reload_lock);
 }
 
 /* ---- life ---- */
@@ -223,7 +250,7 @@ static int start_workers(struct engine *e)
     e->worker = calloc(CONFIG_THREADS_MAX, sizeof *e->worker);
     if (!e->worker)
         return ERR_NOMEM;
-    int all[CONFIG_THREADS_MAX][CONFIG_LISTEN_MAX];
+    int all[CONFIG_THREADS_MAX][CONFIG_SOCKETS_MAX];
     for (unsigned got;
          !rc && e->n_workers < CONFIG_THREADS_MAX && !take_fds(e, PRIV_LISTENERS, e->n_workers, listeners, &got);) {
         memcpy(all[e->n_workers++], listeners, got * sizeof listeners[0]);
@@ -242,19 +269,25 @@ static void block_signals(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGHUP);
+    sigaddset(set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, set, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 
 static void serve(struct engine *e, const sigset_t *set)
 {
-    int sig = 0;
+    const struct timespec minute = { 60, 0 };
     char err[PRIV_TEXT_MAX];
+    int sig;
     /* SIGINT goes to the whole terminal's group: the monitor decides, by SIGTERM. */
-    while (sigwait(set, &sig) == 0 && sig != SIGTERM)
+    while ((sig = sigtimedwait(set, NULL, &minute)) != SIGTERM)
         if (sig == SIGHUP) {
             int rc = engine_reload(e, err, sizeof err);
             (void)rc; /* logged */
+        } else if (sig == SIGUSR1) {
+            engine_refresh(e);
+        } else if (sig < 0 && errno == EAGAIN) {
+            tick(e);
         }
 }
 
@@ -294,9 +327,10 @@ static int prepare(struct engine *e)
     e->tickets = tls_ticket_keys_new();
     if (!e->tickets)
         return fail(e, 1, "out of memory");
-    if (generation_load(e->channel, e->tickets, 1, &e->gen, err, sizeof err, &status))
+    if (generation_load(e->channel, e->tickets, NULL, &e->gen, err, sizeof err, &status))
         return fail(e, status, err);
     log_setup(e->gen->cfg->log.level, e->gen->cfg->log.format, !getenv("JOURNAL_STREAM"));
+    cert_news_generation(&e->news, e->gen, NULL, time(NULL));
     if (e->gen->cfg->vpn_on) {
         if (pool_init(&e->pool, e->gen->cfg))
             return fail(e, 1, "out of memory for the address pool");

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "server/engine_certs.h"
 #include "server/generation.h"
 #include "server/pool.h"
 
@@ -24,6 +25,7 @@ struct engine {
     struct tls_ticket_keys *tickets;
     struct generation *gen;       /* in force; the control thread's, under reload_lock */
     char last_reload_error[1200]; /* under reload_lock; "": good */
+    struct cert_news news;        /* under reload_lock */
     struct pool pool;
     struct worker *worker; /* n_workers */
     unsigned n_workers;
@@ -47,6 +49,9 @@ int engine_main(void);
  * options wait for a restart. From the control thread or on SIGHUP.
  */
 MUST_USE int engine_reload(struct engine *e, char *err, size_t cap);
+
+/* Files of certificates changed: the same configuration with what is in them now. On SIGUSR1 from the monitor. */
+void engine_refresh(struct engine *e);
 
 /*
  * Something that serving cannot go on without is gone: stops in order and exits with 1. From any thread; the caller

@@ -160,6 +160,9 @@ static int get_status(struct engine *e, json_t **answer)
         (json_int_t)n->web, "calls_up", (json_int_t)n->calls_up, "login_ok", (json_int_t)n->login_ok, "login_failed",
         (json_int_t)n->login_failed, "handed_over", (json_int_t)n->handed_over, "handover_dropped",
         (json_int_t)s.inbox_dropped, "unknown_destination", (json_int_t)n->unknown_dst);
+    json_object_set_new(*answer, "certificates", cert_status_json(e->gen, time(NULL)));
+    if (cfg->offload_on)
+        json_object_set_new(*answer, "front", front_status_json(e->gen, time(NULL)));
     pthread_mutex_unlock(&e->reload_lock);
     return 200;
 }

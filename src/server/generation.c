@@ -5,10 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+#include <time.h>
 #include <time.h>
 
 #include "base/ct.h"
+#include "base/log.h"
 #include "server/monitor_setup.h"
 #include "server/priv.h"
 
@@ -61,67 +62,174 @@ static bool offers_h2(void *arg, const char *sni)
     return w->cfg->upstream_h2.len != 0;
 }
 
-static int load_cert(int channel, const struct config_cert *cfg, uint32_t index, struct tls_cert **out, char *err,
-                     size_t cap)
+/* ---- certificates ---- */
+
+/* Where a certificate comes from, for messages. */
+static void cert_label(const struct config_cert *c, const char *where, char *out, size_t cap)
 {
-    struct blob chain = { 0 }, key = { 0 };
-    char label[850];
-    int rc = ask_blob(channel, PRIV_CHAIN, index, &chain, err, cap);
+    snprintf(out, cap, "%.250s: certificate %.64s (%.250s, %.250s)", where, c->name, c->chain, c->key);
+}
+
+static int ask_cert(int channel, const struct config_cert *c, uint32_t i, struct tls_cert **out, char *err, size_t cap)
+{
+    struct blob chain = { 0 }, key = { 0 }, ocsp = { 0 };
+    char where[PRIV_TEXT_MAX], label[850];
+    int rc = ask_blob(channel, PRIV_CHAIN, i, &chain, err, cap);
     if (!rc)
-        rc = ask_blob(channel, PRIV_KEY, index, &key, err, cap);
+        rc = ask_blob(channel, PRIV_KEY, i, &key, err, cap);
     if (!rc) {
-        snprintf(label, sizeof label, "%.250s: certificate %.64s (%.250s, %.250s)", err, cfg->name, cfg->chain,
-                 cfg->key);
-        const struct tls_cert_source src = { .name = label,
-                                             .chain_pem = chain.data,
-                                             .chain_len = chain.len,
-                                             .key_pem = key.data,
-                                             .key_len = key.len };
+        snprintf(where, sizeof where, "%s", err);
+        cert_label(c, where, label, sizeof label);
+        if (c->ocsp && ask_blob(channel, PRIV_OCSP, i, &ocsp, where, sizeof where))
+            ocsp = (struct blob){ 0 }; /* served without: status and check tell */
+        struct tls_cert_source src = { .name = label,
+                                       .chain_pem = chain.data,
+                                       .chain_len = chain.len,
+                                       .key_pem = key.data,
+                                       .key_len = key.len,
+                                       .ocsp_der = (const uint8_t *)ocsp.data,
+                                       .ocsp_len = ocsp.len };
         rc = tls_cert_load(&src, time(NULL), out, err, cap);
     }
     blob_free(&chain);
     blob_free(&key);
+    blob_free(&ocsp);
     return rc;
 }
 
-/* The rules of a certificate, malloc'ed. */
-static int load_rules(const struct config_cert *cfg, struct tls_rule **out, char *err, size_t cap)
+static bool was_in_force(const struct generation *before, const struct tls_cert *cert)
 {
-    struct tls_rule *rules = *out = calloc(cfg->n_for, sizeof *rules);
-    int rc = rules ? 0 : ERR_NOMEM;
-    for (size_t i = 0; !rc && i < cfg->n_for; i++)
-        if ((rc = tls_rule_parse(cfg->for_[i], &rules[i])))
-            snprintf(err, cap, "certificate %s: \"%s\" is neither a name nor an address with a port", cfg->name,
-                     cfg->for_[i]);
-    return rc;
+    for (size_t i = 0; before && i < before->cfg->n_certs; i++)
+        if (!memcmp(tls_cert_info(before->cert[i].cert)->sha256, tls_cert_info(cert)->sha256, 32))
+            return true;
+    return false;
 }
 
-static int load_certs(int channel, struct generation *g, struct tls_ticket_keys *tickets, char *err, size_t cap)
+/* What a client would refuse is not taken into use instead of what it accepts. */
+static int judge_new(const struct config_cert *c, const struct generation *before, const struct tls_cert *cert,
+                     char *err, size_t cap)
+{
+    char why[200], where[300];
+    if (was_in_force(before, cert) || !tls_cert_fit(cert, time(NULL), why, sizeof why))
+        return 0;
+    if (!before) {
+        log_warn(NULL, "certificate-unfit", "clients will not accept this certificate", LOG_S("name", c->name),
+                 LOG_S("reason", why), LOG_S("remedy", "renew it; a changed file is taken into use by itself"));
+        return 0;
+    }
+    snprintf(where, sizeof where, "%.250s:%d", c->file, c->line);
+    cert_label(c, where, err, cap);
+    size_t n = strlen(err);
+    snprintf(err + n, cap - n, ": %s", why);
+    return ERR_USAGE;
+}
+
+/* keep: what cannot be used is replaced by what `before` has in its place. */
+static int load_cert(int channel, struct generation *g, size_t i, const struct generation *before, bool keep, char *err,
+                     size_t cap)
+{
+    struct generation_cert *gc = &g->cert[i];
+    const struct config_cert *c = &g->cfg->certs[i];
+    int rc = ask_cert(channel, c, (uint32_t)i, &gc->cert, err, cap);
+    if (!rc)
+        rc = judge_new(c, before, gc->cert, err, cap);
+    if (rc != ERR_USAGE || !keep)
+        return rc;
+    tls_cert_unref(gc->cert);
+    gc->cert = tls_cert_ref(before->cert[i].cert);
+    gc->trouble = strdup(err);
+    return gc->trouble ? 0 : ERR_NOMEM;
+}
+
+static int parse_rules(const struct config_cert *c, struct tls_rule **out, char *err, size_t cap)
+{
+    struct tls_rule *rules = calloc(c->n_for, sizeof *rules);
+    *out = rules;
+    for (size_t k = 0; rules && k < c->n_for; k++)
+        if (tls_rule_parse(c->for_[k], &rules[k]) < 0) {
+            snprintf(err, cap, "%s:%d: certificates.for cannot be \"%s\"", c->file, c->line, c->for_[k]);
+            return ERR_USAGE;
+        }
+    return rules ? 0 : ERR_NOMEM;
+}
+
+static int load_certs(int channel, struct generation *g, struct tls_ticket_keys *tickets,
+                      const struct generation *before, bool keep, char *err, size_t cap)
 {
     struct config *cfg = g->cfg;
-    struct tls_cert *cert[CONFIG_CERTS_MAX] = { 0 };
-    struct tls_rule *rules[CONFIG_CERTS_MAX] = { 0 };
     struct tls_cert_use use[CONFIG_CERTS_MAX];
+    struct tls_rule *rules[CONFIG_CERTS_MAX] = { 0 };
     int rc = 0;
     for (size_t i = 0; !rc && i < cfg->n_certs; i++) {
-        rc = load_cert(channel, &cfg->certs[i], (uint32_t)i, &cert[i], err, cap);
+        rc = load_cert(channel, g, i, before, keep, err, cap);
         if (!rc)
-            rc = load_rules(&cfg->certs[i], &rules[i], err, cap);
-        use[i] = (struct tls_cert_use){ .cert = cert[i], .rules = rules[i], .n_rules = cfg->certs[i].n_for };
+            rc = parse_rules(&cfg->certs[i], &rules[i], err, cap);
+        use[i] = (struct tls_cert_use){ .cert = g->cert[i].cert, .rules = rules[i], .n_rules = cfg->certs[i].n_for };
     }
     struct tls_params params = { .min_version = cfg->tls.min_version,
                                  .ciphers = cfg->tls.ciphers,
                                  .ciphersuites = cfg->tls.ciphersuites,
                                  .h2 = offers_h2,
-                                 .arg = g };
-    if (!rc)
+                                 .arg = g,
+                                 .no_match_alert = cfg->tls.no_match == CONFIG_NO_MATCH_ALERT };
+    if (!rc && cfg->n_certs)
         rc = tls_certs_new(use, cfg->n_certs, &params, tickets, &g->certs, err, cap);
-    for (size_t i = 0; i < cfg->n_certs; i++) {
-        tls_cert_unref(cert[i]);
+    for (size_t i = 0; i < cfg->n_certs; i++)
         free(rules[i]);
-    }
     return rc;
 }
+
+/* ---- the front's certificates ---- */
+
+static int ask_front(int channel, const struct config_leaf *leaf, uint32_t i, struct sstp_cert_hashes *out, char *err,
+                     size_t cap)
+{
+    struct blob pem = { 0 };
+    char where[PRIV_TEXT_MAX], why[200];
+    int rc = ask_blob(channel, PRIV_FRONT, i, &pem, where, sizeof where);
+    if (rc) {
+        snprintf(err, cap, "%s", where);
+        return rc;
+    }
+    out->known = SSTP_HASH_SHA1 | SSTP_HASH_SHA256;
+    rc = tls_leaf_hashes(pem.data, pem.len, out->sha1, out->sha256, why, sizeof why);
+    if (rc)
+        snprintf(err, cap, "%s: offload.certificates %s: %s", where, leaf->text, why);
+    blob_free(&pem);
+    return rc;
+}
+
+static int load_front(int channel, struct generation *g, const struct generation *before, bool keep, char *err,
+                      size_t cap)
+{
+    const struct config *cfg = g->cfg;
+    for (size_t i = 0; i < cfg->offload.n_cert; i++) {
+        const struct config_leaf *leaf = &cfg->offload.cert[i];
+        struct sstp_cert_hashes *h = &g->front_named[i];
+        memset(h, 0, sizeof *h);
+        if (leaf->hash_len) {
+            h->known = leaf->hash_len == 32 ? SSTP_HASH_SHA256 : SSTP_HASH_SHA1;
+            memcpy(leaf->hash_len == 32 ? h->sha256 : h->sha1, leaf->hash, leaf->hash_len);
+            continue;
+        }
+        int rc = ask_front(channel, leaf, (uint32_t)i, h, err, cap);
+        if (rc && (rc != ERR_USAGE || !keep))
+            return rc;
+        if (rc) {
+            *h = before->front_named[i];
+            if (!(g->front_trouble[i] = strdup(err)))
+                return ERR_NOMEM;
+        }
+    }
+    if (front_build(&g->front, g->front_named, cfg->offload.n_cert, before ? &before->front : NULL, time(NULL),
+                    cfg->offload.overlap_s) &&
+        before)
+        log_notice(NULL, "front-changed", "the accepted certificates of the front changed",
+                   LOG_N("certificates", cfg->offload.n_cert), LOG_N("overlap_s", cfg->offload.overlap_s));
+    return 0;
+}
+
+/* ---- users, web, protocols ---- */
 
 static int check_fixed_addresses(const struct generation *g, char *err, size_t cap)
 {
@@ -198,22 +306,34 @@ static int load_web(int channel, struct generation *g, char *err, size_t cap)
     return 0;
 }
 
-int generation_load(int channel, struct tls_ticket_keys *tickets, unsigned number, struct generation **out, char *err,
-                    size_t cap, int *status)
+/* ---- generations ---- */
+
+static struct generation *generation_new(const struct generation *before)
 {
     struct generation *g = calloc(1, sizeof *g);
+    if (g) {
+        g->refs = 1;
+        g->number = before ? before->number + 1 : 1;
+    }
+    return g;
+}
+
+int generation_load(int channel, struct tls_ticket_keys *tickets, const struct generation *before,
+                    struct generation **out, char *err, size_t cap, int *status)
+{
+    struct generation *g = generation_new(before);
     *status = 1;
     if (!g)
         return ERR_NOMEM;
-    g->refs = 1;
-    g->number = number;
     int rc = load_config(channel, g, err, cap);
     if (!rc)
-        rc = load_certs(channel, g, tickets, err, cap);
+        rc = load_certs(channel, g, tickets, before, false, err, cap);
     if (!rc && g->cfg->vpn_on)
         rc = load_users(channel, g, err, cap);
     if (!rc)
         rc = load_web(channel, g, err, cap);
+    if (!rc)
+        rc = load_front(channel, g, before, false, err, cap);
     if (rc) {
         *status = rc == ERR_USAGE ? 2 : 1;
         generation_unref(g);
@@ -222,6 +342,28 @@ int generation_load(int channel, struct tls_ticket_keys *tickets, unsigned numbe
     set_protocols(g);
     *out = g;
     return 0;
+}
+
+int generation_refresh(int channel, struct tls_ticket_keys *tickets, struct generation *before, struct generation **out)
+{
+    struct generation *g = generation_new(before);
+    char err[GENERATION_TROUBLE_MAX];
+    if (!g)
+        return ERR_NOMEM;
+    g->base = generation_ref(before->base ? before->base : before);
+    g->cfg = before->cfg;
+    g->users = before->users;
+    g->ppp = before->ppp;
+    g->sstp = before->sstp;
+    memcpy(g->web, before->web, sizeof g->web);
+    int rc = load_certs(channel, g, tickets, before, true, err, sizeof err);
+    if (!rc)
+        rc = load_front(channel, g, before, true, err, sizeof err);
+    if (rc)
+        generation_unref(g);
+    else
+        *out = g;
+    return rc;
 }
 
 struct generation *generation_ref(struct generation *g)
@@ -235,31 +377,30 @@ void generation_unref(struct generation *g)
     if (!g || atomic_fetch_sub(&g->refs, 1) > 1)
         return;
     tls_certs_unref(g->certs);
-    users_free(g->users);
-    config_free(g->cfg);
+    for (size_t i = 0; i < CONFIG_CERTS_MAX; i++) {
+        tls_cert_unref(g->cert[i].cert);
+        free(g->cert[i].trouble);
+    }
+    for (size_t i = 0; i < CONFIG_FRONT_MAX; i++)
+        free(g->front_trouble[i]);
+    if (g->base) {
+        generation_unref(g->base);
+    } else {
+        users_free(g->users);
+        config_free(g->cfg);
+    }
     free(g);
 }
 
-static bool names_match(const char *pattern, const char *name)
+const char *generation_cert_name(const struct generation *g, const uint8_t sha256[32])
 {
-    if (pattern[0] != '*' || pattern[1] != '.')
-        return strcasecmp(pattern, name) == 0;
-    const char *dot = strchr(name, '.');
-    return dot && dot != name && strcasecmp(pattern + 1, dot) == 0;
+    for (size_t i = 0; i < g->cfg->n_certs; i++)
+        if (!memcmp(tls_cert_info(g->cert[i].cert)->sha256, sha256, 32))
+            return g->cfg->certs[i].name;
+    return "";
 }
 
 const struct generation_web *generation_site(const struct generation *g, const char *sni)
 {
-    const struct generation_web *fallback = NULL, *wild = NULL;
-    for (size_t i = 0; i < g->cfg->n_web; i++) {
-        const char *name = g->cfg->web[i].name;
-        if (!name)
-            fallback = fallback ? fallback : &g->web[i];
-        else if (sni && names_match(name, sni)) {
-            if (name[0] != '*')
-                return &g->web[i];
-            wild = &g->web[i];
-        }
-    }
-    return wild ? wild : fallback;
+    return &g->web[config_site(g->cfg, sni) - g->cfg->web];
 }

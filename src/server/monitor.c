@@ -24,6 +24,7 @@
 #include "server/priv.h"
 #include "server/process.h"
 #include "server/site_process.h"
+#include "server/watch.h"
 
 #define STOP_GRACE_S 7 /* the engine takes up to 5 s to hang up */
 
@@ -38,7 +39,8 @@ struct monitor {
     int signals;
     struct setup setup;
     struct site_set sites, next_sites;
-    bool started; /* PRIV_READY came */
+    struct watch watch, next_watch; /* files of cfg and of next */
+    bool started;                   /* PRIV_READY came */
     bool stopping;
     time_t kill_at;
     int exit_status;
@@ -100,6 +102,32 @@ static void answer_file(struct priv_msg *out, int *fds, const char *file, int li
     secret_free(data, len);
 }
 
+/* A file that may be missing. */
+static void answer_optional(struct priv_msg *out, int *fds, const char *file, int line, const char *path)
+{
+    if (access(path, F_OK) < 0 && errno == ENOENT) {
+        out->status = 0;
+        snprintf(out->text, sizeof out->text, "%s:%d: %s is not there", file, line, path);
+    } else {
+        answer_file(out, fds, file, line, path);
+    }
+}
+
+/* The files whose change the engine is told of: all that a certificate is made of, and the certificates of a front. */
+static int watch_files(struct watch *w, const struct config *cfg)
+{
+    const char *path[3 * CONFIG_CERTS_MAX + CONFIG_FRONT_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < cfg->n_certs; i++) {
+        path[n++] = cfg->certs[i].chain;
+        path[n++] = cfg->certs[i].key;
+        path[n++] = cfg->certs[i].ocsp;
+    }
+    for (size_t i = 0; i < cfg->offload.n_cert; i++)
+        path[n++] = cfg->offload.cert[i].hash_len ? NULL : cfg->offload.cert[i].text;
+    return watch_set(w, path, n);
+}
+
 static void answer_config(const struct config *cfg, struct priv_msg *out, int *fds)
 {
     char *text = config_print(cfg);
@@ -126,9 +154,12 @@ static void answer_reload(struct monitor *m, struct priv_msg *out)
         return;
     }
     config_restart_needed(m->cfg, m->next, out->text, sizeof out->text);
-    char why[200];
-    out->status = site_set_start(&m->next_sites, m->next, &m->sites, m->self, &m->user, why, sizeof why);
+    char why[200] = "out of memory";
+    out->status = watch_files(&m->next_watch, m->next);
+    if (!out->status)
+        out->status = site_set_start(&m->next_sites, m->next, &m->sites, m->self, &m->user, why, sizeof why);
     if (out->status) {
+        watch_clear(&m->next_watch);
         snprintf(out->text, sizeof out->text, "%s", why);
         config_free(m->next);
         m->next = NULL;
@@ -143,8 +174,12 @@ static void end_reload(struct monitor *m, bool commit)
     config_free(commit ? m->cfg : m->next);
     if (commit) {
         m->cfg = m->next;
+        watch_clear(&m->watch);
+        m->watch = m->next_watch;
+        m->next_watch = (struct watch){ 0 };
         log_setup(m->cfg->log.level, m->cfg->log.format, !getenv("JOURNAL_STREAM"));
     }
+    watch_clear(&m->next_watch);
     m->next = NULL;
 }
 
@@ -166,6 +201,14 @@ static void answer(struct monitor *m, const struct priv_msg *ask, struct priv_ms
         if (i < cfg->n_certs)
             answer_file(out, fds, cfg->certs[i].file, cfg->certs[i].line,
                         ask->type == PRIV_KEY ? cfg->certs[i].key : cfg->certs[i].chain);
+        return;
+    case PRIV_OCSP:
+        if (i < cfg->n_certs && cfg->certs[i].ocsp)
+            answer_optional(out, fds, cfg->certs[i].file, cfg->certs[i].line, cfg->certs[i].ocsp);
+        return;
+    case PRIV_FRONT:
+        if (i < cfg->offload.n_cert && !cfg->offload.cert[i].hash_len)
+            answer_file(out, fds, cfg->path, cfg->offload.cert[i].line, cfg->offload.cert[i].text);
         return;
     case PRIV_USERS:
         if (cfg->vpn_on)
@@ -239,7 +282,7 @@ static bool serve_request(struct monitor *m)
 
 /* ---- life ---- */
 
-static void stop_engine(struct monitor *m, int sig)
+static void signal_engine(struct monitor *m, int sig)
 {
     if (m->engine > 0)
         kill(m->engine, sig);
@@ -274,23 +317,33 @@ static void on_signal(struct monitor *m)
         return;
     switch (si.ssi_signo) {
     case SIGCHLD: on_child(m); break;
-    case SIGHUP: stop_engine(m, SIGHUP); break;
+    case SIGHUP: signal_engine(m, SIGHUP); break;
     default:
         if (!m->stopping) {
             m->stopping = true;
             m->kill_at = time(NULL) + STOP_GRACE_S;
-            stop_engine(m, SIGTERM);
+            signal_engine(m, SIGTERM);
         } else {
-            stop_engine(m, SIGKILL); /* asked twice */
+            signal_engine(m, SIGKILL); /* asked twice */
         }
     }
+}
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 static void loop(struct monitor *m)
 {
     while (m->engine > 0) {
         struct pollfd p[2] = { { m->signals, POLLIN, 0 }, { m->channel, POLLIN, 0 } };
-        int n = poll(p, m->channel >= 0 ? 2 : 1, m->stopping ? 500 : -1);
+        bool watching = m->started && !m->stopping && !m->next;
+        int n = poll(p, m->channel >= 0 ? 2 : 1, m->stopping ? 500 : watching ? watch_wait_ms(&m->watch) : -1);
+        if (watching && watch_look(&m->watch, monotonic_ms()))
+            signal_engine(m, SIGUSR1); /* it asks for the files again */
         if (n < 0 && errno != EINTR)
             break;
         if (n > 0 && (p[0].revents & POLLIN))
@@ -302,7 +355,7 @@ static void loop(struct monitor *m)
         if (m->stopping && m->kill_at && time(NULL) >= m->kill_at) {
             log_warn(NULL, "stop-forced", "the engine did not end in time and is killed");
             m->kill_at = 0;
-            stop_engine(m, SIGKILL);
+            signal_engine(m, SIGKILL);
         }
     }
 }
@@ -371,6 +424,10 @@ static int prepare(struct monitor *m, char *err, size_t cap)
     int rc = setup_open(&m->setup, m->cfg, err, cap);
     if (!rc)
         rc = site_set_start(&m->sites, m->cfg, NULL, m->self, &m->user, err, cap);
+    if (!rc && watch_files(&m->watch, m->cfg)) {
+        snprintf(err, cap, "out of memory");
+        rc = ERR_NOMEM;
+    }
     if (!rc && start_engine(m)) {
         snprintf(err, cap, "cannot start the engine process: %s", strerror(errno));
         rc = ERR_SYSTEM;
@@ -395,10 +452,11 @@ int monitor_run(const char *config_path)
         log_error(NULL, "start-failed", err);
         m.exit_status = rc == ERR_USAGE ? 2 : 1;
         m.stopping = true;
-        stop_engine(&m, SIGKILL);
+        signal_engine(&m, SIGKILL);
     }
     loop(&m);
     site_set_stop(&m.sites);
+    watch_clear(&m.watch);
     setup_undo(&m.setup);
     if (m.started)
         log_notice(NULL, "stopped", "everything is undone", LOG_N("status", m.exit_status));

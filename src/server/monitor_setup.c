@@ -41,22 +41,23 @@ static int bind_one(const struct config_addr *a, bool share, int *out)
     return ERR_SYSTEM;
 }
 
-static const char *bind_remedy(int e)
+const char *setup_bind_remedy(int e)
 {
     switch (e) {
     case EADDRINUSE:
-        return "another program listens there: stop it (`ss -ltnp` shows which) or choose another listen.address";
-    case EADDRNOTAVAIL: return "this host does not have that address: correct listen.address";
-    case EAFNOSUPPORT: return "this kernel has no IPv6: remove the [::] address from listen.address";
+        return "another program listens there: stop it (`ss -ltnp` shows which) or choose another address or port";
+    case EADDRNOTAVAIL: return "this host does not have that address: correct it";
+    case EAFNOSUPPORT: return "this kernel has no IPv6: remove the [::] address";
     case EACCES: return "ports below 1024 need root";
-    default: return "correct listen.address";
+    default: return "correct it";
     }
 }
 
 static int listeners_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
 {
-    for (unsigned i = 0; i < cfg->listen.n_address; i++) {
-        const struct config_addr *a = &cfg->listen.address[i];
+    for (unsigned i = 0; i < cfg->listen.n_address + cfg->offload.n_listen; i++) {
+        bool front = i >= cfg->listen.n_address;
+        const struct config_addr *a = front ? &cfg->offload.listen[i - cfg->listen.n_address] : &cfg->listen.address[i];
         /* First without SO_REUSEPORT: with it a second daemon of ours would silently share the port. */
         int probe, rc = bind_one(a, false, &probe);
         if (!rc)
@@ -64,13 +65,14 @@ static int listeners_open(struct setup *s, const struct config *cfg, char *err, 
         for (unsigned w = 0; !rc && w < s->threads; w++)
             rc = bind_one(a, true, &s->listeners[w][i]);
         if (rc) {
-            snprintf(err, cap, "%s:%d: listen.address %s: %s: %s", cfg->path, a->line, a->text, strerror(errno),
-                     bind_remedy(errno));
+            snprintf(err, cap, "%s:%d: %s %s: %s: %s", cfg->path, a->line, front ? "offload.listen" : "listen.address",
+                     a->text, strerror(errno), setup_bind_remedy(errno));
             return ERR_SYSTEM;
         }
-        log_notice(NULL, "listening", "accepting connections", LOG_S("address", a->text));
+        log_notice(NULL, "listening", front ? "accepting connections from the front" : "accepting connections",
+                   LOG_S("address", a->text));
     }
-    s->n_listen = (unsigned)cfg->listen.n_address;
+    s->n_listen = (unsigned)(cfg->listen.n_address + cfg->offload.n_listen);
     return 0;
 }
 
@@ -231,7 +233,7 @@ static void close_all(int *fds, unsigned n)
 void setup_close_given(struct setup *s)
 {
     for (unsigned w = 0; w < s->threads; w++)
-        close_all(s->listeners[w], CONFIG_LISTEN_MAX);
+        close_all(s->listeners[w], CONFIG_SOCKETS_MAX);
     close_all(s->tun, CONFIG_THREADS_MAX);
     close_all(&s->control, 1);
 }

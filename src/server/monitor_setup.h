@@ -15,7 +15,7 @@ extern const uint8_t setup_ip6_iid[8];
 
 struct setup {
     unsigned threads;
-    int listeners[CONFIG_THREADS_MAX][CONFIG_LISTEN_MAX]; /* -1: not open, or given away */
+    int listeners[CONFIG_THREADS_MAX][CONFIG_SOCKETS_MAX]; /* -1: not open, or given away */
     unsigned n_listen;
     int tun[CONFIG_THREADS_MAX];
     bool tun_open;
@@ -32,6 +32,9 @@ struct setup {
  */
 MUST_USE int setup_open(struct setup *s, const struct config *cfg, char *err, size_t cap);
 void setup_undo(struct setup *s);
+
+/* What to do about a failed bind(). */
+const char *setup_bind_remedy(int error);
 
 /* Lends the descriptors to the engine; the monitor's copies are closed by setup_close_given(). */
 MUST_USE int setup_take_listeners(struct setup *s, unsigned worker, int *fds, uint32_t *n);

@@ -19,8 +19,10 @@ enum priv_request {
     PRIV_CONFIG,    /* canonical text of the configuration in force, or of the one being loaded                    */
     PRIV_CHAIN,     /* PEM of certificate `index`                                                                  */
     PRIV_KEY,       /* its key                                                                                     */
+    PRIV_OCSP,      /* the response to staple with it; no descriptor and the reason in text when there is none (yet) */
+    PRIV_FRONT,     /* PEM of offload.certificates[index], which is a file                                         */
     PRIV_USERS,     /* the users file                                                                              */
-    PRIV_LISTENERS, /* start only: listening sockets of worker `index`, one for each listen.address, in order      */
+    PRIV_LISTENERS, /* start only: listening sockets of worker `index`: listen.address, then offload.listen, in order */
     PRIV_TUN,       /* start only: one queue for each worker                                                       */
     PRIV_CONTROL,   /* start only: the listening control socket                                                    */
     PRIV_SITE,      /* abstract name of the built-in site's socket for web entry `index`, in text (without the NUL) */

@@ -12,6 +12,7 @@
 #include "base/ct.h"
 #include "server/call.h"
 #include "server/conn.h"
+#include "web/splice.h"
 
 #define ACCEPTS_PER_WAKEUP 64
 #define STOP_MS            5000
@@ -121,7 +122,7 @@ static void on_listener(void *arg, int events)
                 accept_pause(l->w, errno);
             return;
         }
-        conn_accept(l->w, fd);
+        conn_accept(l->w, fd, l->front);
     }
 }
 
@@ -256,6 +257,7 @@ static void worker_fini(struct worker *w)
     net_loop_fini(&w->loop);
     tun_queue_fini(&w->tun);
     free(w->rx ? w->rx - PKT_HEADROOM : NULL);
+    splice_pool_free(w->pipes);
     free(w->inbox.buf);
     free(w->inbox_swap);
     secret_wipe(w->ev_ppp.buf, EV_CAP);
@@ -280,6 +282,7 @@ static int allocate(struct worker *w)
 {
     uint8_t *rx = malloc(PKT_HEADROOM + RX_KEEP + RX_CAP);
     w->rx = rx ? rx + PKT_HEADROOM : NULL;
+    w->pipes = splice_pool_new();
     w->inbox.buf = malloc(HANDOVER_CAP);
     w->inbox_swap = malloc(HANDOVER_CAP);
     uint8_t *ev_sstp = malloc(EV_CAP), *ev_ppp = malloc(EV_CAP);
@@ -287,7 +290,7 @@ static int allocate(struct worker *w)
     w->ev_ppp = evq_make(ev_ppp, EV_CAP);
     w->by_slot = calloc(w->engine->pool.slots + 1, sizeof(struct call *));
     /* cppcheck-suppress memleak ; rx is kept, as w->rx */
-    return w->rx && w->inbox.buf && w->inbox_swap && ev_sstp && ev_ppp && w->by_slot ? 0 : ERR_NOMEM;
+    return w->rx && w->pipes && w->inbox.buf && w->inbox_swap && ev_sstp && ev_ppp && w->by_slot ? 0 : ERR_NOMEM;
 }
 
 static int watch(struct worker *w, struct net_fd **slot, int fd, net_fd_fn *fn, void *arg)
@@ -319,6 +322,7 @@ int worker_start(struct worker *w, struct engine *e, unsigned index, const int *
         rc = allocate(w);
     for (unsigned i = 0; !rc && i < n; i++) {
         w->listener[i].w = w;
+        w->listener[i].front = i >= w->gen->cfg->listen.n_address;
         rc = watch(w, &w->listener[i].nf, listeners[i], on_listener, &w->listener[i]);
         w->n_listeners++;
     }

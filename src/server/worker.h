@@ -31,6 +31,7 @@
 
 struct conn;
 struct call;
+struct splice_pool;
 TAILQ_HEAD(call_queue, call);
 
 /* How much one source address (IPv4, or IPv6 /64) has open on this worker. */
@@ -73,10 +74,13 @@ struct worker {
     pthread_t thread;
     struct net_loop loop;
     struct generation *gen; /* for new connections */
+    struct splice_pool *pipes;
+    struct sstp_cert_hashes front[FRONT_MAX]; /* scratch of call.c */
     struct listener {
         struct net_fd *nf;
         struct worker *w;
-    } listener[CONFIG_LISTEN_MAX];
+        bool front; /* of offload.listen */
+    } listener[CONFIG_SOCKETS_MAX];
     unsigned n_listeners;
     struct tun_queue tun;
     struct net_fd *tun_fd;      /* NULL without vpn */

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -131,6 +132,97 @@ static void test_values(void **state)
     config_free(c);
 }
 
+#define X64 "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define OFFLOAD(cert)                                                                                                  \
+    CERTS "offload: { listen = [ \"127.0.0.1:8443\" ]; from = [ \"127.0.0.1\" ];\ncertificates = [ \"" cert "\" ]; };"
+
+/* What is in front of TLS, around it, and beside it. */
+static void test_fronts(void **state)
+{
+    (void)state;
+    struct config *c = NULL;
+    struct config_error err;
+    const char *text =
+        "listen: { address = [ ]; redirect = [ \"0.0.0.0:80\", \"[::]:80\" ]; proxy-from = [ \"10.0.0.0/8\", \"::1\" "
+        "]; };\n"
+        "passthrough: ( { name = \"*.Legacy.example.com\"; upstream = \"192.0.2.9:443\"; proxy-protocol = \"v2\"; },\n"
+        "  { name = \"a.legacy.example.com\"; upstream = \"unix:/run/a\"; } );\n"
+        "offload: { listen = [ \"127.0.0.1:8443\" ]; from = [ \"127.0.0.1\", \"2001:db8::/32\" ]; proxy-protocol = "
+        "true;\n"
+        "  certificates = [ \"/f.pem\",\n \"SHA256:" X64
+        "\", \"sha1:01:02:03:04:05:06:07:08:09:0a:0b:0c:0d:0e:0f:10:11:"
+        "12:13:14\" ]; };\n";
+    for (int round = 0; round < 2; round++) { /* as written, and as printed */
+        char *again = round ? config_print(c) : NULL;
+        config_free(c);
+        if (config_parse_text(round ? again : text, &c, &err))
+            fail_msg("%s", err.text);
+        free(again);
+        assert_int_equal(c->listen.n_address, 0);
+        assert_int_equal(c->listen.n_redirect, 2);
+        assert_int_equal(c->listen.redirect[1].u.in6.sin6_port, htons(80));
+        assert_int_equal(c->n_certs, 0);
+        assert_true(c->offload_on);
+        assert_false(c->vpn_on);
+        assert_true(c->offload.proxy_required);
+        assert_int_equal(c->offload.overlap_s, 600);
+        assert_int_equal(c->offload.n_cert, 3);
+        assert_string_equal(c->offload.cert[0].text, "/f.pem");
+        assert_int_equal(c->offload.cert[0].hash_len, 0);
+        assert_string_equal(c->offload.cert[1].text, "sha256:" X64);
+        assert_int_equal(c->offload.cert[1].hash_len, 32);
+        assert_int_equal(c->offload.cert[1].hash[31], 0xff);
+        assert_int_equal(c->offload.cert[2].hash_len, 20);
+        assert_int_equal(c->offload.cert[2].hash[19], 0x14);
+        assert_string_equal(c->pass[0].name, "*.legacy.example.com");
+        assert_int_equal(c->pass[0].proxy_protocol, PROXY_V2);
+        assert_ptr_equal(config_passthrough(c, "A.legacy.example.com"), &c->pass[1]);
+        assert_ptr_equal(config_passthrough(c, "b.legacy.example.com"), &c->pass[0]);
+        assert_null(config_passthrough(c, "legacy.example.com"));
+        assert_null(config_passthrough(c, "a.b.legacy.example.com"));
+        assert_null(config_passthrough(c, NULL));
+        if (!round)
+            assert_int_equal(c->offload.cert[1].line, 6);
+    }
+    config_free(c);
+}
+
+static void test_prefixes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *ip;
+        bool in;
+    } rows[] = {
+        { "192.0.2.1", "192.0.2.1", true },
+        { "192.0.2.1", "192.0.2.2", false },
+        { "192.0.2.0/25", "192.0.2.127", true },
+        { "192.0.2.0/25", "192.0.2.128", false },
+        { "0.0.0.0/0", "203.0.113.9", true },
+        { "0.0.0.0/0", "::1", false },
+        { "::/0", "::1", true },
+        { "::/0", "127.0.0.1", false },
+        { "2001:db8::/33", "2001:db8:7fff::", true },
+        { "2001:db8::/33", "2001:db8:8000::", false },
+        { "::1", "::1", true },
+        { "::1", "::2", false },
+        { "c000:0200::/24", "192.0.2.0", false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct config *c = NULL;
+        struct config_error err;
+        char text[300];
+        uint8_t ip[16] = { 0 };
+        bool six = strchr(rows[i].ip, ':');
+        snprintf(text, sizeof text, CERTS "listen: { proxy-from = [ \"%s\" ]; };", rows[i].from);
+        assert_int_equal(config_parse_text(text, &c, &err), 0);
+        assert_int_equal(inet_pton(six ? AF_INET6 : AF_INET, rows[i].ip, ip), 1);
+        if (config_prefix_has(c->listen.proxy_from, c->listen.n_proxy_from, six ? 6 : 4, ip) != rows[i].in)
+            fail_msg("%s in %s", rows[i].ip, rows[i].from);
+        config_free(c);
+    }
+}
+
 /* Each bad text, the line and code that it must be reported with, and words of the message. */
 static const struct {
     const char *text;
@@ -144,9 +236,30 @@ static const struct {
     { "certificates: ( 5 );", 1, "config-bad-type", "entry 1 of certificates is not a group" },
     { CERTS "lissen: { };", 2, "config-unknown-section", "did you mean \"listen\"" },
     { CERTS "mtu = 1400;", 2, "config-unknown-section", "mtu belongs into the section vpn" },
-    { CERTS "passthrough: ( );", 2, "config-unknown-section", "passthrough" },
-    { CERTS "offload: { };", 2, "config-unknown-section", "offload" },
-    { CERTS "listen: {\n redirect = [ \"0.0.0.0:80\" ]; };", 3, "config-unknown-key", "listen knows address" },
+    { CERTS "radius: { };", 2, "config-unknown-section", "passthrough, vpn, offload" },
+    { CERTS "listen: {\n backlog = 5; };", 3, "config-unknown-key", "listen knows address" },
+    { CERTS "listen: {\n redirect = [ \"0.0.0.0:443\" ]; };", 3, "config-duplicate", "listened on already" },
+    { CERTS "listen: {\n acme-webroot = \"/\"; };", 3, "config-conflict", "redirect" },
+    { CERTS "listen: { proxy-from = [ \"192.0.2.1\",\n \"192.0.2.1/24\" ]; };", 3, "config-bad-value", "bits set" },
+    { CERTS "listen: { proxy-from = [ \"lb.example.com\" ]; };", 2, "config-bad-value", "2001:db8::/32" },
+    { CERTS "listen: { proxy-from = [ \"::/129\" ]; };", 2, "config-bad-value", "129" },
+    { CERTS "listen: { proxy-from = [ \"10.0.0.0/\" ]; };", 2, "config-bad-value", "10.0.0.0/" },
+    { CERTS "passthrough: ( { upstream = \"192.0.2.1:443\"; } );", 2, "config-missing", "passthrough.name" },
+    { CERTS "passthrough: ( { name = \"a.x\"; } );", 2, "config-missing", "passthrough.upstream" },
+    { CERTS "passthrough: ( { name = \"a.x\"; upstream = \"192.0.2.1:443\"; },\n"
+            "{ name = \"A.X\"; upstream = \"192.0.2.2:443\"; } );",
+      3, "config-duplicate", "a.x" },
+    { CERTS "offload: { };", 2, "config-missing", "offload.listen" },
+    { CERTS "offload: { listen = [ \"127.0.0.1:8443\" ]; certificates = [ \"/f\" ]; };", 2, "config-missing",
+      "offload.from" },
+    { CERTS "offload: { listen = [ \"127.0.0.1:8443\" ]; from = [ \"127.0.0.1\" ]; };", 2, "config-missing",
+      "offload.certificates" },
+    { CERTS "offload: { listen = [ \"0.0.0.0:443\" ]; from = [ \"::1\" ]; certificates = [ \"/f\" ]; };", 2,
+      "config-duplicate", "listened on already" },
+    { OFFLOAD("sha256:12"), 3, "config-bad-value", "sha256:12" },
+    { OFFLOAD("sha256:" X64 "0"), 3, "config-bad-value", "sha256:" },
+    { OFFLOAD("sha1:" X64), 3, "config-bad-value", "sha1:" },
+    { OFFLOAD("relative.pem"), 3, "config-bad-value", "relative.pem" },
     { VPN("max-cals = 5;"), 5, "config-unknown-key", "did you mean \"max-calls\"" },
     { VPN("mtu = \"1400\";"), 5, "config-bad-type", "vpn.mtu is text in quotes: a whole number from 1280 to 4087" },
     { VPN("mtu = 1400.5;"), 5, "config-bad-type", "number with a point" },
@@ -185,8 +298,8 @@ static const struct {
     { CERTS "vpn: { users = \"/u\"; network = [ \"10.0.0.0\" ]; };", 2, "config-bad-value", "10.0.0.0" },
     { CERTS "vpn: { users = \"/u\"; network = [ \"10.0.0.0/33\" ]; };", 2, "config-bad-value", "10.0.0.0/33" },
     { CERTS "vpn: { users = \"u\"; network = [ \"10.0.0.0/16\" ]; };", 2, "config-bad-value", "a path" },
-    { CERTS "listen: { address = [ \"0.0.0.0:443\",\n \"0.0.0.0:0443\" ]; };", 3, "config-duplicate", "twice" },
-    { CERTS "listen: { address = [ ]; };", 2, "config-out-of-range", "0 entries" },
+    { CERTS "listen: { address = [ \"0.0.0.0:443\",\n \"0.0.0.0:0443\" ]; };", 3, "config-duplicate", "already" },
+    { CERTS "listen: { address = [ ]; };", 2, "config-missing", "nothing would be served" },
     { CERTS "listen: { address = [ \"0.0.0.0:0\" ]; };", 2, "config-bad-value", "0.0.0.0:0" },
     { CERTS "listen: { address = [ \"0.0.0.0:65536\" ]; };", 2, "config-bad-value", "65536" },
     { CERTS "listen: { address = [ \"443\" ]; };", 2, "config-bad-value", "443" },
@@ -195,8 +308,15 @@ static const struct {
     { CERTS "listen: { address = [ \"localhost:443\" ]; };", 2, "config-bad-value", "localhost" },
     { "certificates: ( { key = \"/k\"; } );", 1, "config-missing", "certificates.chain is missing" },
     { "certificates: (\n { chain = \"/c\"; } );", 2, "config-missing", "certificates.key is missing" },
-    { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"192.0.2.1:443\" ]; } );", 1, "config-bad-value",
-      "cannot be an address" },
+    { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"192.0.2.1\" ]; } );", 1, "config-bad-value",
+      "there is no port" },
+    { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"[::1]\" ]; } );", 1, "config-bad-value",
+      "there is no port" },
+    { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"192.0.2.1:70000\" ]; } );", 1, "config-bad-value",
+      "192.0.2.1:70000" },
+    { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"[2001:db8::1]:443\", \"[2001:DB8:0::1]:443\" ]; } "
+      ");",
+      1, "config-duplicate", "[2001:db8::1]:443" },
     { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"*.*.x\" ]; } );", 1, "config-bad-value", "*.*.x" },
     { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"a..b\" ]; } );", 1, "config-bad-value", "a..b" },
     { "certificates: ( { chain = \"/c\"; key = \"/k\"; for = [ \"a.x\", \"A.x\" ]; } );", 1, "config-duplicate",
@@ -474,10 +594,11 @@ static void test_distance(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_values),    cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_mutations), cmocka_unit_test(test_files),
-        cmocka_unit_test(test_judge),      cmocka_unit_test(test_example),   cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_options),    cmocka_unit_test(test_addr),      cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_defaults),  cmocka_unit_test(test_values),   cmocka_unit_test(test_fronts),
+        cmocka_unit_test(test_prefixes),  cmocka_unit_test(test_bad),      cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_mutations), cmocka_unit_test(test_files),    cmocka_unit_test(test_judge),
+        cmocka_unit_test(test_example),   cmocka_unit_test(test_restart),  cmocka_unit_test(test_options),
+        cmocka_unit_test(test_addr),      cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
