@@ -328,7 +328,7 @@ static void test_lengths_off_by_one(void **state)
         { AT_CIPHERS, ERR_PEER, ERR_PEER }, /* odd */
         { AT_COMPRESSION, ERR_PEER, ERR_PEER },
         { AT_EXTENSIONS, ERR_PEER, ERR_PEER },
-        { AT_VERSIONS, 1, ERR_PEER }, /* less: other extensions by chance, all whole */
+        { AT_VERSIONS, ERR_PEER, ERR_PEER },
         { AT_NAME_EXT, ERR_PEER, ERR_PEER },
         { AT_NAME_LIST, 1, 1 }, /* a spoilt name is no name, as in the handshake */
         { AT_NAME_TYPE, 1, 1 },
@@ -342,7 +342,7 @@ static void test_lengths_off_by_one(void **state)
                 print_error("byte %zu %+d: %d\n", row[i].at, d, got);
             assert_int_equal(got, want > 0 ? 0 : want);
             if (want >= 0)
-                assert_string_equal(name, want == 0 ? "ab.exa." : want == 1 ? "" : "ab.exa.m");
+                assert_string_equal(name, want == 0 ? "ab.exa" : want == 1 ? "" : "ab.exa.m");
         }
 }
 
