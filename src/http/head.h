@@ -1,20 +1,23 @@
 /*
  * The first request of a connection: SSTP call or web traffic (MS-SSTP 2.2, 3.3.2; docs/architecture.md).
  *
- * The URI /sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}/ is reserved. Bytes are held back only while they could
- * still become a request for it; the first byte that rules this out gives HTTP_WEB, without waiting for the end
- * of the line or of the head, and the caller relays everything read so far, unchanged.
- *
- * These spellings count as the URI, because a web server reads them so, whatever the method:
+ * The URI /sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}/ is reserved: no first request that means it to some web server
+ * is HTTP_WEB, whatever its method. uri.h says which targets mean it. Around the target this is taken as web servers
+ * do:
  *   - empty lines in front of the request line (RFC 9112 2.2); runs of SP, HTAB, VT, FF or CR between its words
  *     (RFC 9112 3); a line that ends in a bare LF;
- *   - absolute-form (RFC 9112 3.2.2) with any scheme and authority;
- *   - letters of either case, percent-encoded bytes (once), %2F for a slash;
- *   - empty and "." segments anywhere, ".." segments that lead back to the URI (RFC 3986 5.2.4; "%2e" is a dot too);
- *   - a query or a fragment behind it, both ignored; the trailing slash missing (SSTP_DUPLEX_POST gets 404 for that).
- * A plain segment decides at its first byte that differs, so /x/../sra_{...}/ goes to the web server from 'x' on.
+ *   - a line of more than three words: its target may end at any blank. One that is the URI then is HTTP_BAD;
+ *   - no version (HTTP/0.9) or any other: HTTP_WEB, or HTTP_BAD if the target is the URI.
  *
- * A head is never held beyond HTTP_HEAD_MAX: what is undecided by then is HTTP_BAD, not HTTP_WEB.
+ * A target can become the URI until it ends ("/x/../sra_..."), so the verdict falls at its "?" or at the end of the
+ * request line, not before; only what does not begin like a request (a token, blanks, a target) is HTTP_WEB at its
+ * first byte that is wrong. The caller holds all bytes back until then, and relays them unchanged.
+ *
+ * HTTP/2 has its own way in (ALPN, web.upstream-h2) and is not looked at: the URI means nothing there, as SSTP exists
+ * over HTTP/1.1 only. A connection preface ("PRI * HTTP/2.0") that comes here is HTTP_WEB.
+ *
+ * No more than HTTP_HEAD_MAX is ever held: what is undecided by then is HTTP_BAD, not HTTP_WEB. That includes request
+ * lines of the web whose path alone is longer.
  */
 #ifndef GH_HTTP_HEAD_H
 #define GH_HTTP_HEAD_H
@@ -24,12 +27,12 @@
 #include <stdint.h>
 
 #include "base/rd.h"
+#include "http/uri.h"
 
-#define HTTP_HEAD_MAX    8192 /* bytes of a head that may ask for the SSTP URI, with its empty line */
+#define HTTP_HEAD_MAX    8192 /* bytes of a path of the web; of a head for the SSTP URI, with its empty line */
 #define HTTP_HEADERS_MAX 64   /* header lines in such a head */
 #define HTTP_METHOD_MAX  32   /* bytes of a method that are kept; longer ones are not SSTP_DUPLEX_POST */
 
-#define SSTP_URI    "/sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}/"
 #define SSTP_METHOD "SSTP_DUPLEX_POST"
 
 enum http_verdict {
@@ -45,7 +48,8 @@ struct http_head {
     /* results */
     enum http_verdict verdict;
     size_t head_len; /* HTTP_SSTP, HTTP_PROBE: bytes of the head with its empty line; what follows is the body */
-    int status;      /* HTTP_BAD: 400 (syntax), 404 (no trailing slash), 431 (too large), 505 (version) */
+    int status;      /* HTTP_BAD: 400 (syntax), 404 (no trailing slash), 414 (request line too long), 431 (head too
+                        large), 505 (version) */
     const char *why; /* HTTP_BAD: static text for the log */
     char method[HTTP_METHOD_MAX + 1]; /* as sent, cut */
     char host[256];                   /* Host, the last one, cut, may be empty; not trusted, for the log */
@@ -54,14 +58,12 @@ struct http_head {
     /* parser state: private */
     struct {
         uint8_t step;      /* where in the request */
-        uint8_t segment;   /* what the current path segment is so far */
-        bool inside;       /* the path before this segment is the URI, else it is "/" */
         bool slash;        /* the path ended in a slash */
-        uint8_t hi;        /* first digit of a percent-encoded byte */
-        uint16_t matched;  /* bytes of the URI's segment seen */
         uint16_t lines;    /* header lines seen */
         size_t method_len; /* bytes, not cut */
         size_t pos;        /* bytes looked at so far */
+        size_t target;     /* where it begins */
+        size_t blank;      /* where the first blank behind the target is; 0: not yet */
         size_t line_start; /* of the version or header line being read */
     } s;
 };

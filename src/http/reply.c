@@ -21,6 +21,7 @@ static const struct {
     { 404, "Not Found" },
     { 405, "Method Not Allowed" },
     { 408, "Request Timeout" },
+    { 414, "URI Too Long" },
     { 421, "Misdirected Request" },
     { 429, "Too Many Requests" },
     { 431, "Request Header Fields Too Large" },

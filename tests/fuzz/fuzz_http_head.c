@@ -1,6 +1,7 @@
 /*
  * The request recogniser. The first two bytes of an input say where the rest is cut into three pieces; the verdict
- * and all results must be those of the uncut bytes.
+ * and all results must be those of the uncut bytes. What goes to the web must not be a request for the URI in
+ * its plain spelling, and must go there in letters of the other case, too.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,33 @@ static enum http_verdict feed(struct http_head *h, const uint8_t *data, size_t n
     return v;
 }
 
+/* "METHOD SSTP-URI" without anything odd, followed by what ends a target for everybody. */
+static bool is_plain_uri(struct rd in)
+{
+    const char *uri = SSTP_URI;
+    uint8_t c = 0;
+    while (rd_u8(&in, &c) && c >= 'A' && c <= 'Z')
+        ;
+    if (c != ' ')
+        return false;
+    while (*uri && rd_u8(&in, &c) && c == (uint8_t)*uri)
+        uri++;
+    return !*uri && rd_u8(&in, &c) && (c == ' ' || c == '?' || c == '\r' || c == '\n');
+}
+
+static void check_web(const uint8_t *data, size_t n, bool web)
+{
+    struct http_head h;
+    uint8_t *other = malloc(n ? n : 1);
+    check(other != NULL);
+    for (size_t i = 0; i < n; i++)
+        other[i] = data[i] ^ ((data[i] >= 'A' && data[i] <= 'Z') || (data[i] >= 'a' && data[i] <= 'z') ? 0x20 : 0);
+    http_head_init(&h);
+    check((http_head_input(&h, rd_make(other, n)) == HTTP_WEB) == web);
+    check(!web || n == 0 || data[0] == ' ' || !is_plain_uri(rd_make(data, n)));
+    free(other);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct rd in = rd_make(data, size);
@@ -46,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(whole.head_len <= n && (whole.head_len > 0) == (v == HTTP_SSTP || v == HTTP_PROBE));
     check((v == HTTP_BAD) == (whole.status != 0 && whole.why));
     check(v != HTTP_MORE || n < HTTP_HEAD_MAX);
+    check_web(in.p, n, v == HTTP_WEB);
     check(v != HTTP_SSTP || strcmp(whole.method, SSTP_METHOD) == 0);
     return 0;
 }
