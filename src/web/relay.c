@@ -36,6 +36,7 @@ struct relay {
     enum state state;
     bool over;                 /* freed at the end of this round */
     bool client_eof, up_eof;   /* nothing more will come from there */
+    bool client_dry, up_dry;   /* nothing there now: only after an event it makes sense to look again */
     bool client_shut, up_shut; /* and it was told that nothing more will come from us */
     bool discard;              /* the web server takes no more: what the client sends is read and forgotten */
     bool h2;
@@ -127,7 +128,10 @@ static void set_timer(struct relay *r, struct timer_entry *e, uint64_t from, uin
 
 /* ---- client to web server ---- */
 
-/* Fills to_up from TLS, several records if they are there. */
+/*
+ * Fills to_up from TLS, several records if they are there. It ends with what TLS holds: more in the socket is announced
+ * by the loop, and asking for it in vain costs a system call for each request.
+ */
 static void client_read(struct relay *r)
 {
     struct buf *b = &r->to_up;
@@ -135,14 +139,13 @@ static void client_read(struct relay *r)
         over(r, RELAY_NOMEM, 0);
         return;
     }
-    while (b->len < RELAY_BUF && !r->client_eof) {
+    while (b->len < RELAY_BUF && !r->client_eof && !r->client_dry) {
         size_t n;
         int rc = tls_stream_read(r->tls, b->mem + b->len, RELAY_BUF - b->len, &n);
         if (rc == ERR_AGAIN) {
             r->rd_wants = tls_stream_wants(r->tls);
-            return;
-        }
-        if (rc == ERR_CLOSED) {
+            r->client_dry = true;
+        } else if (rc == ERR_CLOSED) {
             r->client_eof = true;
         } else if (rc) {
             over(r, RELAY_CLIENT_GONE, 0);
@@ -150,6 +153,7 @@ static void client_read(struct relay *r)
         } else {
             b->len += n;
             r->res.up += n;
+            r->client_dry = !tls_stream_pending(r->tls);
         }
     }
 }
@@ -180,11 +184,10 @@ static bool up_write(struct relay *r)
 static void pump_up(struct relay *r)
 {
     size_t moved = 0;
-    r->rd_wants = NET_READ;
-    while (!r->over && moved < BUDGET && up_write(r) && !r->client_eof) {
+    if (!r->client_dry)
+        r->rd_wants = NET_READ;
+    while (!r->over && moved < BUDGET && up_write(r) && !r->client_eof && !r->client_dry) {
         client_read(r);
-        if (!r->to_up.len)
-            break;
         moved += r->to_up.len;
     }
     if (!r->to_up.len)
@@ -243,7 +246,7 @@ static bool client_write(struct relay *r)
     return true;
 }
 
-/* Fills to_client; false when there is nothing now. */
+/* Fills to_client; false when nothing came. */
 static bool up_read(struct relay *r)
 {
     struct buf *b = &r->to_client;
@@ -255,6 +258,7 @@ static bool up_read(struct relay *r)
     do
         n = recv(net_fd_num(r->up), b->mem, RELAY_BUF, 0);
     while (n < 0 && errno == EINTR);
+    r->up_dry = n < RELAY_BUF; /* a socket gives all that it has */
     if (n > 0)
         b->len = (size_t)n;
     else if (n == 0)
@@ -283,7 +287,7 @@ static void client_shutdown(struct relay *r)
 static void pump_down(struct relay *r)
 {
     size_t moved = 0;
-    while (!r->over && moved < BUDGET && client_write(r) && !r->up_eof && up_read(r))
+    while (!r->over && moved < BUDGET && client_write(r) && !r->up_eof && !r->up_dry && up_read(r))
         moved += r->to_client.len;
     if (!r->to_client.len)
         buf_drop(&r->to_client);
@@ -318,10 +322,20 @@ static void upstream_down(struct relay *r, int error)
     linger(r);
 }
 
-static void event(void *arg, int events)
+static void client_event(void *arg, int events)
 {
-    (void)events;
-    relay_round(arg);
+    struct relay *r = arg;
+    if (events & r->rd_wants)
+        r->client_dry = false;
+    relay_round(r);
+}
+
+static void up_event(void *arg, int events)
+{
+    struct relay *r = arg;
+    if (events & NET_READ)
+        r->up_dry = false;
+    relay_round(r);
 }
 
 static void connected(void *arg, struct net_fd *up, int error)
@@ -331,7 +345,7 @@ static void connected(void *arg, struct net_fd *up, int error)
         upstream_down(r, error);
     } else {
         r->up = up;
-        net_fd_rebind(up, event, r);
+        net_fd_rebind(up, up_event, r);
         r->state = OPEN;
         r->moved_ms = net_now(r->loop);
         set_timer(r, &r->timer, r->moved_ms, r->idle_ms);
@@ -442,7 +456,7 @@ struct relay *relay_start(struct net_loop *loop, struct tls_stream *tls, struct 
     r->done = p->done;
     r->arg = p->arg;
     net_fd_want(client, 0);
-    net_fd_rebind(client, event, r);
+    net_fd_rebind(client, client_event, r);
     if (early_put(r, p) ||
         upstream_connect(&r->connecting, loop, p->upstream, p->upstream_len, p->connect_ms, connected, r)) {
         relay_free(r);
