@@ -193,7 +193,7 @@ RAW = {
     "bare line feeds": b"GET / HTTP/1.1\nHost: a\nConnection: close\n\n",
     "odd method": b"BREW /pot HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     "smuggling": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "long line": b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    "long line": b"GET /?" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     "nearly the SSTP URI": b"GET " + URI[:-4].encode() + b"/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     "absolute form": b"GET http://a/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     "chunked with trailer": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n"
@@ -250,32 +250,120 @@ def test_openssl_s_client(lab, web):
 
 
 @beside_a_call
-def test_early_decision(lab, _web):
-    """What can no longer become the SSTP URI is relayed at once, without waiting for the line's end."""
-    with tls(lab, "ws") as s:
-        s.sendall(b"GET /w")
-        s.sendall(b"s HTTP/1.1\r\nHost: ws.example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                  b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
-        check(ws.read_head(s).startswith(b"HTTP/1.1 101"), "no answer")
+def test_decision(lab, _web):
+    """A request is relayed when its path has ended, not when its head has; what is no request at all, at once."""
+    with tls(lab, "sink") as s:
+        s.sendall(b"POST /x?")
+        s.sendall(b"y HTTP/1.1\r\nHost: sink.example.com\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        check(ws.read_head(s).startswith(b"HTTP/1.1 100"), "no 100 Continue")
+        s.sendall(b"abc")
+        check(ws.read_head(s).startswith(b"HTTP/1.1 200"), "no answer")
+    def upstream():
+        return lab.server.sh("ss", "-Htn", "state", "established", f"dport = :{PORTS['half']}").strip()
+    for first in (b"GET /x?", b"GET /x HTTP/1.1\r\n", b"GET /x\n", b"\x16\x03\x01", b"CONNECT a:443 HTTP/1.1\n",
+                  b"GET\r\n"):
+        with tls(lab, "half") as s:
+            s.sendall(first)
+            wait_for(upstream, 5, lambda first=first: f"a connection to the web server after {first}")
+        wait_for(lambda: not upstream(), 5, "the end of the connection to the web server")
+    long = b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"
+    with tls(lab, "www") as s:
+        got = exchange(s, long, len(long))
+        check(got.startswith(b"HTTP/1.1 414 ") and b"nginx" not in got, f"a path without end: {got[:200]!r}")
+
+
+NAME = URI.strip("/")
+
+# Whatever means the SSTP URI to some web server. The version is HTTP/1.1, but where the spelling has one of its own.
+SPELLINGS = [x.replace("NAME", NAME) for x in (
+    "/NAME/", "/NAME", "/NAME/?tenantid=x", "/NAME?a=/../x", "/NAME/#top", "/NAME/#/../x", "/NAME/#x?y",
+    "//NAME/", "///NAME//", "/NAME//..", "/x//../NAME/", "//host/NAME/", "/./NAME/", "/NAME/.", "/../NAME/",
+    "/../../NAME/", "/x/../NAME/", "/x/../NAME", "/NAME/x/..", "/NAME/x/../", "/NAME/x/y/../../",
+    "/a/b/../../NAME/c/..",
+    "/NAME/../NAME/", "/x/%2e%2e/NAME/", "/x/.%2E/NAME/", "/NAME/%2e", "/x%2f..%2fNAME/", "/x%2f%2e%2e/NAME%2F",
+    "%2fNAME/", "/NAME%2f", "/%2e%2e%2fNAME/", "/NAME/%2e%2e/..", "/NAME/a%2fb/%2e%2e/", "/%/../NAME/", "/%zz/../NAME/",
+    "\\NAME\\", "/NAME\\", "/x\\..\\NAME/", "/x%5c..%5cNAME%5C", "/x\\y/../NAME/",
+    "/NAME;v=1", "/NAME;v=1/", "/..;/NAME/", "/x/..;a=b/NAME/", "/NAME/;x", "/NAME/..;/../", "/;/NAME/", "/NAME%3bv/",
+    "https://www.example.com/NAME/", "HTTP://u:p@a:1/x/../NAME/", "x-y+z.1://h/NAME/", "https:///NAME/", "https:/NAME/",
+    "https:NAME/", "https://a\\NAME/", "http://h//NAME/?q", "NAME/", "/NAME/%00", "/NAME%00.html",
+)] + [URI.lower(), URI.upper(), URI.replace("{", "%7B").replace("}", "%7d"), "/%73ra_" + URI[5:],
+     "/%u0073ra_" + URI[5:], "".join(f"%{b:02x}" for b in URI.encode())]
+
+# Request lines that are odd around such a target; they may be refused in another way, but not passed on.
+LINES = [x.replace("NAME", NAME).encode() for x in (
+    "GET /NAME/", "GET /NAME/ ", "GET /x/../NAME/", "GET /NAME/ HTTP/0.9", "GET /NAME/ HTTP/2.0", "GET /NAME/ HTTP/3.7",
+    "GET /NAME/ http/1.1", "GET /NAME/ HTTP/1.1 x", "GET /NAME/ x HTTP/1.1", "GET /x /../NAME/ HTTP/1.1",
+    "GET /x\t/../NAME/ HTTP/1.1", "GET /NAME/ JUNK", "GET\t/NAME/\tHTTP/1.1", "GET  /NAME/  HTTP/1.1",
+    "\r\nGET /NAME/ HTTP/1.1",
+    "\n\nget /NAME/ HTTP/1.0", "CONNECT /NAME/ HTTP/1.1", "PRI /NAME/ HTTP/2.0", f"{'M' * 100} /NAME/ HTTP/1.1",
+    "sstp_duplex_post /NAME/ HTTP/1.1", "SSTP_DUPLEX_POST /NAME HTTP/1.1", "SSTP_DUPLEX_POST /x/../NAME/ HTTP/1.0")]
+
+# What comes close and means something else.
+NOT_THE_URI = [x.replace("NAME", NAME) for x in (
+    "/", "/NAME/x", "/x/NAME/", "/NAME/..", "/NAME/../", "/NAME/../x", "/xNAME/", "/NAMEx", "/NAME.",
+    "/%2573" + NAME[1:] + "/",
+    "/x/%252e%252e/NAME/", "/NAME/...", "/?/NAME/", "/x?/../NAME/", "/NAME%3f", "/x;/NAME/", "https://a/x/NAME/")]
+
+
+def answer_to(lab, line, *heads):
+    """What comes back for a request line of this kind; b"" if the connection just ends."""
+    with tls(lab, "www") as s:
+        with contextlib.suppress(ConnectionError):
+            s.sendall(line + b"\r\n" + b"".join(heads) + b"\r\n")
+        return read_to_end(s)
+
+
+def refused(lab, server, want):
+    """Every spelling is answered with this status by several methods; none reaches the web server."""
+    before = os.path.getsize(server.access) if os.path.exists(server.access) else 0
+    for n, uri in enumerate(SPELLINGS):
+        for method in ("GET", "HEAD", "POST") if n < 3 else (("GET", "HEAD", "POST", "OPTIONS", "x-any")[n % 5],):
+            got = answer_to(lab, f"{method} {uri} HTTP/1.1".encode(), b"Host: www.example.com\r\n")
+            check(got.startswith(b"HTTP/1.1 %d " % want), f"{method} {uri}: {got[:100]!r}")
+            check(b"nginx" not in got, f"{method} {uri}: nginx answered")
+    for line in LINES:
+        got = answer_to(lab, line, b"Host: www.example.com\r\n")
+        check(re.match(rb"HTTP/1\.1 (400|401|404|503|505) ", got) and b"nginx" not in got, f"{line}: {got[:100]!r}")
+    marker = f"/echo?after{want}{before}"
+    curl(lab, f"https://www.example.com{marker}", "--http1.1")
+    server.last_access(marker)
+    with open(server.access, encoding="utf-8", errors="replace") as f:
+        f.seek(before)
+        lines = f.read().split("\n")
+    check(len([x for x in lines if x]) == 1, f"nginx saw {lines}")
 
 
 @beside_a_call
 def test_reserved_uri(lab, web):
-    """Other methods on the SSTP URI never reach the web server; its spellings neither."""
-    spellings = (URI, URI.lower(), URI.upper().replace("SRA", "sra"), URI + "?tenantid=x",
-                 URI.replace("{", "%7B").replace("}", "%7d"), "/%73ra_" + URI[5:], "https://www.example.com" + URI)
-    before = os.path.getsize(web.nginx.access)
-    for uri in spellings:
-        for method in ("GET", "HEAD", "POST"):
-            with tls(lab, "www") as s:
-                s.sendall(f"{method} {uri} HTTP/1.1\r\nHost: www.example.com\r\n\r\n".encode())
-                head = ws.read_head(s)
-                check(head.startswith(b"HTTP/1.1 401"), f"{method} {uri}: {head!r}")
-    curl(lab, "https://www.example.com/echo?after")
-    web.nginx.last_access("/echo?after")
-    with open(web.nginx.access, encoding="utf-8") as f:
-        f.seek(before)
-        check("sra_" not in f.read().lower(), "nginx saw the SSTP URI")
+    """Other methods on the SSTP URI never reach the web server, in any spelling; what means something else does."""
+    refused(lab, web.nginx, 401)
+    for n, uri in enumerate(NOT_THE_URI):
+        request = f"GET {uri} HTTP/1.1\r\nHost: a{n}\r\nConnection: close\r\n\r\n".encode()
+        with contextlib.closing(lab.server.connect("127.0.0.1", ws.NGINX_PLAIN)) as s:
+            want = exchange(s, request, len(request))
+        with tls(lab, "www") as s:
+            got = exchange(s, request, len(request))
+        check(got == want and b"nginx" in got, f"{uri}: {got[:200]!r} instead of {want[:200]!r}")
+
+
+@beside_a_call
+def test_reserved_uri_draining(lab, web):
+    """While draining the URI is 503, and everything else still goes to the web server."""
+    web.gh.cli("drain")
+    try:
+        refused(lab, web.nginx, 503)
+    finally:
+        web.gh.cli("drain", "--off")
+
+
+def test_reserved_uri_vpn_off(lab):
+    """Without a VPN the URI is 400, and yet it never falls through."""
+    nginx = ws.Nginx(lab)
+    try:
+        with lab.gatehouse(vpn=None, web=[{"upstream": f"127.0.0.1:{ws.NGINX_PLAIN}"}]):
+            refused(lab, nginx, 400)
+    finally:
+        nginx.stop()
 
 
 @beside_a_call
