@@ -216,8 +216,8 @@ void config_restart_needed(const struct config *a, const struct config *b, char 
         const struct config_section *s = config_sections;
         while (strcmp(s->name, o->section) != 0)
             s++;
-        if (!(o->flags & OPT_RESTART))
-            continue;
+        if (!(o->flags & OPT_RESTART) || (!strcmp(o->section, "vpn") && !a->vpn_on))
+            continue; /* a VPN may be added while running */
         json_t *x = config_section_on(s, a) ? config_option_json(o, a) : json_null();
         json_t *y = config_section_on(s, b) ? config_option_json(o, b) : json_null();
         if (!json_equal(x, y) && n < cap)

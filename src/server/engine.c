@@ -103,12 +103,17 @@ void engine_hangup_ip(struct engine *e, unsigned owner, uint32_t ip)
 struct gen_msg {
     struct worker_msg m;
     struct generation *gen; /* one reference */
+    struct tun_queue tun;   /* with by_slot */
+    struct call **by_slot;  /* not NULL: this generation is the first with a VPN */
 };
 
 static void run_new_generation(struct worker *w, struct worker_msg *m)
 {
+    struct gen_msg *g = (struct gen_msg *)(void *)m;
     struct generation *old = w->gen;
-    w->gen = ((struct gen_msg *)(void *)m)->gen;
+    if (g->by_slot)
+        worker_take_vpn(w, g->tun, g->by_slot);
+    w->gen = g->gen;
     generation_unref(old);
     free(m);
 }
@@ -135,20 +140,62 @@ static void keep_fixed_parts(struct generation *g, const struct generation *old)
     g->ppp.ipv6 = old->ppp.ipv6;
 }
 
+static int take_fds(struct engine *e, enum priv_request what, uint32_t index, int *fds, unsigned *n)
+{
+    struct priv_msg answer = { 0 };
+    int rc = priv_ask(e->channel, what, index, &answer, fds, PRIV_FDS_MAX);
+    *n = rc ? 0 : answer.n_fds;
+    return rc;
+}
+
+/* The pool and a TUN queue for each worker, when g is the first generation with a VPN. */
+static int add_vpn(struct engine *e, const struct generation *g, struct gen_msg **msg)
+{
+    int fds[PRIV_FDS_MAX];
+    unsigned n = 0;
+    int rc = take_fds(e, PRIV_TUN, 0, fds, &n);
+    if (!rc && n != e->n_workers)
+        rc = ERR_BUG;
+    if (!rc)
+        rc = pool_init(&e->pool, g->cfg);
+    unsigned ready = 0;
+    for (; !rc && ready < n; ready++) {
+        msg[ready]->by_slot = calloc(e->pool.slots + 1, sizeof(struct call *));
+        rc = tun_queue_init(&msg[ready]->tun, fds[ready]);
+        if (!rc && !msg[ready]->by_slot)
+            rc = ERR_NOMEM;
+    }
+    if (!rc)
+        return 0;
+    while (ready--) {
+        tun_queue_fini(&msg[ready]->tun);
+        free(msg[ready]->by_slot);
+    }
+    while (n)
+        close(fds[--n]);
+    pool_fini(&e->pool);
+    return rc;
+}
+
 static int publish(struct engine *e, struct generation *g)
 {
     struct gen_msg *msg[CONFIG_THREADS_MAX];
-    for (unsigned i = 0; i < e->n_workers; i++)
-        if (!(msg[i] = malloc(sizeof *msg[i]))) {
-            while (i)
-                free(msg[--i]);
-            return ERR_NOMEM;
+    int rc = 0;
+    unsigned n = 0;
+    for (; !rc && n < e->n_workers; n++)
+        rc = (msg[n] = calloc(1, sizeof *msg[n])) ? 0 : ERR_NOMEM;
+    if (!rc && g->cfg->vpn_on && !e->gen->cfg->vpn_on)
+        rc = add_vpn(e, g, msg);
+    for (unsigned i = 0; i < n; i++) {
+        if (rc) {
+            free(msg[i]);
+            continue;
         }
-    for (unsigned i = 0; i < e->n_workers; i++) {
-        *msg[i] = (struct gen_msg){ .m.run = run_new_generation, .gen = generation_ref(g) };
+        msg[i]->m.run = run_new_generation;
+        msg[i]->gen = generation_ref(g);
         worker_post(&e->worker[i], &msg[i]->m);
     }
-    return 0;
+    return rc;
 }
 
 int engine_reload(struct engine *e, char *err, size_t cap)
@@ -162,14 +209,14 @@ int engine_reload(struct engine *e, char *err, size_t cap)
     if (!rc) {
         char why[PRIV_TEXT_MAX] = "out of memory";
         rc = generation_load(e->channel, e->tickets, e->gen, &g, why, sizeof why, &status);
-        if (!rc && (g->cfg->vpn_on != e->gen->cfg->vpn_on)) {
-            snprintf(why, sizeof why, "switching the vpn section on or off needs a restart");
+        if (!rc && !g->cfg->vpn_on && e->gen->cfg->vpn_on) {
+            snprintf(why, sizeof why, "taking the vpn section away needs a restart");
             rc = ERR_USAGE;
         }
-        if (!rc)
+        if (!rc && e->gen->cfg->vpn_on)
             keep_fixed_parts(g, e->gen);
         if (!rc && (rc = publish(e, g)))
-            snprintf(why, sizeof why, "out of memory");
+            snprintf(why, sizeof why, "%s", err_name(rc));
         if (rc)
             snprintf(err, cap, "%s", why);
         struct priv_msg end = { 0 };
@@ -231,14 +278,6 @@ static int fail(struct engine *e, int status, const char *text)
     int rc = priv_ask(e->channel, PRIV_FAIL, (uint32_t)status, &m, NULL, 0);
     (void)rc;
     return status;
-}
-
-static int take_fds(struct engine *e, enum priv_request what, uint32_t index, int *fds, unsigned *n)
-{
-    struct priv_msg answer = { 0 };
-    int rc = priv_ask(e->channel, what, index, &answer, fds, PRIV_FDS_MAX);
-    *n = rc ? 0 : answer.n_fds;
-    return rc;
 }
 
 /* The number of workers is the number of TUN queues, or of listener sets that the monitor gives out. */

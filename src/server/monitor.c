@@ -40,6 +40,7 @@ struct monitor {
     struct setup setup;
     struct site_set sites, next_sites;
     struct watch watch, next_watch; /* files of cfg and of next */
+    bool next_inside;               /* next has a VPN and cfg has none: it is open already */
     bool started;                   /* PRIV_READY came */
     bool stopping;
     time_t kill_at;
@@ -154,10 +155,16 @@ static void answer_reload(struct monitor *m, struct priv_msg *out)
         return;
     }
     config_restart_needed(m->cfg, m->next, out->text, sizeof out->text);
-    char why[200] = "out of memory";
+    char why[400] = "out of memory";
     out->status = watch_files(&m->next_watch, m->next);
     if (!out->status)
         out->status = site_set_start(&m->next_sites, m->next, &m->sites, m->self, &m->user, why, sizeof why);
+    if (!out->status && m->next->vpn_on && !m->cfg->vpn_on) {
+        out->status = setup_inside_open(&m->setup, m->next, why, sizeof why);
+        m->next_inside = !out->status;
+        if (out->status)
+            site_set_finish(&m->sites, &m->next_sites, false);
+    }
     if (out->status) {
         watch_clear(&m->next_watch);
         snprintf(out->text, sizeof out->text, "%s", why);
@@ -171,6 +178,11 @@ static void end_reload(struct monitor *m, bool commit)
     if (!m->next)
         return;
     site_set_finish(&m->sites, &m->next_sites, commit);
+    if (m->next_inside && commit)
+        setup_close_tun(&m->setup); /* the engine has them */
+    else if (m->next_inside)
+        setup_inside_undo(&m->setup);
+    m->next_inside = false;
     config_free(commit ? m->cfg : m->next);
     if (commit) {
         m->cfg = m->next;
@@ -219,7 +231,7 @@ static void answer(struct monitor *m, const struct priv_msg *ask, struct priv_ms
             out->status = setup_take_listeners(&m->setup, i, fds, &out->n_fds);
         return;
     case PRIV_TUN:
-        if (at_start)
+        if (at_start || m->next_inside)
             out->status = setup_take_tun(&m->setup, fds, &out->n_fds);
         return;
     case PRIV_CONTROL:

@@ -130,6 +130,20 @@ failed:
 
 /* ---- the inside ---- */
 
+static void close_all(int *fds, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+        fds[i] = -1;
+    }
+}
+
+void setup_close_tun(struct setup *s)
+{
+    close_all(s->tun, CONFIG_THREADS_MAX);
+}
+
 static int inside_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
 {
     struct tun_net4 nets[CONFIG_NETWORKS_MAX];
@@ -174,6 +188,24 @@ static int inside_open(struct setup *s, const struct config *cfg, char *err, siz
         s->forward = true;
     }
     return 0;
+}
+
+void setup_inside_undo(struct setup *s)
+{
+    setup_close_tun(s);
+    if (s->nat)
+        nat_remove();
+    if (s->forward)
+        forward_restore(s->forward_was);
+    s->tun_open = s->nat = s->forward = false;
+}
+
+int setup_inside_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
+{
+    int rc = inside_open(s, cfg, err, cap);
+    if (rc)
+        setup_inside_undo(s);
+    return rc;
 }
 
 int setup_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
@@ -221,20 +253,11 @@ int setup_take_control(struct setup *s, int *fds, uint32_t *n)
     return take(&s->control, 1, fds, n);
 }
 
-static void close_all(int *fds, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        if (fds[i] >= 0)
-            close(fds[i]);
-        fds[i] = -1;
-    }
-}
-
 void setup_close_given(struct setup *s)
 {
     for (unsigned w = 0; w < s->threads; w++)
         close_all(s->listeners[w], CONFIG_SOCKETS_MAX);
-    close_all(s->tun, CONFIG_THREADS_MAX);
+    setup_close_tun(s);
     close_all(&s->control, 1);
 }
 
@@ -246,9 +269,6 @@ void setup_undo(struct setup *s)
     if (s->control_path)
         unlink(s->control_path);
     free(s->control_path);
-    if (s->nat)
-        nat_remove();
-    if (s->forward)
-        forward_restore(s->forward_was);
+    setup_inside_undo(s);
     *s = (struct setup){ .control = -1 };
 }

@@ -33,6 +33,10 @@ struct setup {
 MUST_USE int setup_open(struct setup *s, const struct config *cfg, char *err, size_t cap);
 void setup_undo(struct setup *s);
 
+/* The inside alone, for a VPN that is added while running. On failure nothing of it is left. */
+MUST_USE int setup_inside_open(struct setup *s, const struct config *cfg, char *err, size_t cap);
+void setup_inside_undo(struct setup *s);
+
 /* What to do about a failed bind(). */
 const char *setup_bind_remedy(int error);
 
@@ -40,6 +44,7 @@ const char *setup_bind_remedy(int error);
 MUST_USE int setup_take_listeners(struct setup *s, unsigned worker, int *fds, uint32_t *n);
 MUST_USE int setup_take_tun(struct setup *s, int *fds, uint32_t *n);
 MUST_USE int setup_take_control(struct setup *s, int *fds, uint32_t *n);
-void setup_close_given(struct setup *s);
+void setup_close_given(struct setup *s); /* all of them */
+void setup_close_tun(struct setup *s);
 
 #endif

@@ -302,6 +302,15 @@ static int watch(struct worker *w, struct net_fd **slot, int fd, net_fd_fn *fn, 
     return 0;
 }
 
+void worker_take_vpn(struct worker *w, struct tun_queue queue, struct call **by_slot)
+{
+    free(w->by_slot);
+    w->by_slot = by_slot;
+    w->tun = queue;
+    if (watch(w, &w->tun_fd, queue.fd, on_tun, w))
+        engine_fail(w->engine);
+}
+
 int worker_start(struct worker *w, struct engine *e, unsigned index, const int *listeners, unsigned n, int tun_fd)
 {
     w->index = index;

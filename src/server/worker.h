@@ -112,6 +112,12 @@ struct worker {
 MUST_USE int worker_start(struct worker *w, struct engine *e, unsigned index, const int *listeners, unsigned n,
                           int tun_fd);
 
+/*
+ * A VPN was added while running: the worker's TUN queue, and an entry for each address of the pool, malloc'ed; both are
+ * the worker's from now on. On its thread.
+ */
+void worker_take_vpn(struct worker *w, struct tun_queue queue, struct call **by_slot);
+
 /* Runs m->run on the worker's thread. From any thread. */
 void worker_post(struct worker *w, struct worker_msg *m);
 

@@ -9,7 +9,7 @@ import ssl
 import time
 
 import sstpclient
-from lablib import INSIDE4, POOL, POOL_SERVER, SERVER4, check, wait_for
+from lablib import INSIDE4, INTERFACE, POOL, POOL_SERVER, SERVER4, SERVER6, check, wait_for
 from sstpclient import ABORT, CONNECTED, DISCONNECT, Client, Closed, Protocol
 
 SIZE = 20 << 20
@@ -305,6 +305,45 @@ def test_resumed_tls_session(lab, gh):
                 check(c.ping(POOL_SERVER), f"{version.name} {sni}: no ping in the resumed call")
                 c.hang_up()
     gh.no_sessions()
+
+
+def test_vpn_added_later(lab):
+    """A web certificate on 0.0.0.0:443 alone; the VPN, with a certificate of its own, comes by reload: no restart."""
+    www = {"name": "www", "chain": lab.www[0], "key": lab.www[1], "for": ["0.0.0.0:443"]}
+    vpn = {"name": "vpn", "chain": lab.vpn[0], "key": lab.vpn[1], "for": ["vpn.example.com"]}
+    with lab.gatehouse(certificates=[www], vpn=None) as gh:
+        for host in (SERVER4, SERVER6):
+            with Client(lab.client, host, ca=lab.ca.cert) as c:
+                c.send(c.request())
+                head = c.read_head()
+                check(head.startswith(b"HTTP/1.1 400 "), f"without a VPN: {head!r}")
+        before, bad = gh.conf, lab.conf(certificates=[www])
+        gh.write_conf({**bad, "vpn": {**bad["vpn"], "network": ["192.0.2.0/24"]}})
+        since = gh.mark()
+        gh.cli("reload", ok=(1,))
+        gh.wait_event("reload-failed", since=since)
+        check(INTERFACE not in gh.leavings()["links"], "a refused VPN left its interface")
+        for certificates in ([www], [www, vpn]):
+            gh.write_conf(lab.conf(certificates=certificates))
+            since = gh.mark()
+            gh.cli("reload")
+            done = gh.wait_event("reload-done", since=since)
+            check("restart_needed_for" not in done, f"restart asked for: {done}")
+            for host in (SERVER4, SERVER6):
+                for sni in (None, "vpn.example.com"):
+                    with Client(lab.client, host, ca=lab.ca.cert, sni=sni) as c:
+                        c.call("alice", "wonderland")
+                        check(c.ping(INSIDE4), f"{host} {sni}: no ping")
+                        c.hang_up()
+            with lab.uml().sstpc("bob", "correct horse", "vpn.example.com",
+                                 ca=lab.ca.cert if vpn in certificates else None, routes=["198.51.100.0/24"]) as call:
+                call.wait_up()
+                ping(lab.uml(), INSIDE4)
+        gh.write_conf(before)
+        gh.cli("reload", ok=(1,))
+        check("restart" in gh.cli("status")["last_reload_error"], "taking the VPN away was not refused")
+        gh.write_conf(lab.conf(certificates=[www, vpn]))
+        gh.cli("reload")
 
 
 def test_two_key_types(lab):
