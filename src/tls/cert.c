@@ -194,6 +194,19 @@ static int info_get(const struct fault *f, struct tls_cert *c)
     return 0;
 }
 
+/* What OpenSSL would not serve (a key too small, a digest too weak) is refused before a generation is made with it. */
+static int servable(const struct fault *f, const struct tls_cert *c)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    int rc = ctx ? 0 : ERR_NOMEM;
+    if (!rc && SSL_CTX_use_cert_and_key(ctx, c->leaf, c->key, c->chain, 0) != 1) {
+        const char *words = ERR_reason_error_string(ERR_peek_error());
+        rc = fail(f, "it cannot be served: %s", words ? words : "unknown error");
+    }
+    SSL_CTX_free(ctx);
+    return rc;
+}
+
 static X509 *issuer_find(const struct tls_cert *c)
 {
     for (int i = 0; i < sk_X509_num(c->chain); i++) {
@@ -230,6 +243,8 @@ int tls_cert_load(const struct tls_cert_source *src, int64_t now_s, struct tls_c
     }
     if (!rc)
         rc = key_read(&f, src, c);
+    if (!rc)
+        rc = servable(&f, c);
     if (!rc)
         rc = info_get(&f, c);
     if (!rc)
