@@ -166,6 +166,27 @@ static const char *bytes(int64_t n, char out[32])
     return out;
 }
 
+/* "www: 89d23h left, EC P-256, for default, www.example.com", and what is wrong with it. */
+static void print_certificate(const json_t *cert)
+{
+    char left[32];
+    int64_t s = num(cert, "seconds_left");
+    size_t i;
+    json_t *rule;
+    printf("certificate  %s: %s%s, %s, for", str(cert, "name"), s > 0 ? span(s, left) : "EXPIRED", s > 0 ? " left" : "",
+           str(cert, "key"));
+    json_array_foreach(json_object_get(cert, "for"), i, rule)
+        printf("%s %s", i ? "," : "", json_string_value(rule));
+    const json_t *ocsp = json_object_get(cert, "ocsp");
+    if (json_is_object(ocsp))
+        printf("; OCSP %s", str(ocsp, "state"));
+    putchar('\n');
+    if (!strcmp(str(cert, "state"), "kept"))
+        printf("             KEPT, its files cannot be used now: %s\n", str(cert, "reason"));
+    else if (!strcmp(str(cert, "state"), "unfit"))
+        printf("             UNFIT: %s\n", str(cert, "reason"));
+}
+
 static void print_status(const struct control *c, const json_t *j)
 {
     (void)c;
@@ -180,6 +201,12 @@ static void print_status(const struct control *c, const json_t *j)
     printf("logins       %" PRId64 " good, %" PRId64 " refused\n", num(t, "login_ok"), num(t, "login_failed"));
     printf("connections  %" PRId64 " now, %" PRId64 " accepted; %" PRId64 " refused, %" PRId64 " failed in TLS\n",
            num(j, "connections"), num(t, "accepted"), num(t, "refused"), num(t, "tls_failed"));
+    size_t i;
+    json_t *cert;
+    json_array_foreach(json_object_get(j, "certificates"), i, cert)
+        print_certificate(cert);
+    if (json_object_get(j, "front"))
+        printf("front        %zu certificates accepted\n", json_array_size(json_object_get(j, "front")));
     const char *err = str(j, "last_reload_error");
     if (*err)
         printf("last reload  FAILED: %s\n", err);
