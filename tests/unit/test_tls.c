@@ -297,17 +297,20 @@ static SSL_SESSION *full(struct tls_certs *certs, int version, const char *sni, 
 }
 
 /* Frees sess; returns the next ticket. */
-static SSL_SESSION *again(struct tls_certs *certs, int version, const char *sni, SSL_SESSION *sess, bool resumed,
-                          int want)
+static SSL_SESSION *again_at(struct tls_certs *certs, const struct tls_where *where, int version, const char *sni,
+                             SSL_SESSION *sess, bool resumed, int want)
 {
     struct conn k;
-    conn_open(&k, certs, version, sni);
+    conn_open_at(&k, certs, where, version, sni);
     assert_int_equal(SSL_set_session(k.c, sess), 1);
     SSL_SESSION_free(sess);
     assert_int_equal(handshake(&k), 0);
     assert_int_equal(tls_stream_resumed(k.s), resumed);
     assert_int_equal(SSL_session_reused(k.c), resumed);
-    assert_leaf(k.s, want);
+    if (resumed)
+        assert_leaf(k.s, want);
+    else
+        assert_served(&k, want);
     say_hello(&k);
     SSL_SESSION *got = k.got;
     if (!got) {
@@ -317,6 +320,12 @@ static SSL_SESSION *again(struct tls_certs *certs, int version, const char *sni,
     SSL_shutdown(k.c);
     conn_close(&k);
     return got;
+}
+
+static SSL_SESSION *again(struct tls_certs *certs, int version, const char *sni, SSL_SESSION *sess, bool resumed,
+                          int want)
+{
+    return again_at(certs, &(struct tls_where){ 0 }, version, sni, sess, resumed, want);
 }
 
 static void test_resumption(void **state)
@@ -395,6 +404,101 @@ static void test_resumption_two_key_types(void **state)
             SSL_SESSION_free(s);
         }
     tls_certs_unref(certs);
+    tls_ticket_keys_free(keys);
+}
+
+/* Address and name of now decide whether the certificate of then is still shown, not those of then. */
+static void test_resumption_elsewhere(void **state)
+{
+    (void)state;
+    static const struct use u[] = { { EC_DEF, { "default", "same.example.com" } },
+                                    { EC_WWW, { "192.0.2.1:443" } },
+                                    { EC_NEW, { "www.example.com" } },
+                                    { RSA_DEF, { "pair.example.com" } },
+                                    { EC_DEF, { "pair.example.com" } } };
+    const struct tls_where nowhere = { 0 }, at = { .family = 4, .ip = { 192, 0, 2, 1 }, .port = 443 };
+    for (size_t v = 0; v < 2; v++) {
+        struct tls_ticket_keys *keys = tls_ticket_keys_new();
+        struct tls_certs *certs = generation(u, 5, &plain, keys);
+        SSL_SESSION *s = full(certs, versions[v], NULL, EC_DEF);
+        s = again_at(certs, &nowhere, versions[v], NULL, s, true, EC_DEF);
+        s = again_at(certs, &nowhere, versions[v], "same.example.com", s, true, EC_DEF);
+        s = again_at(certs, &nowhere, versions[v], "pair.example.com", s, true, EC_DEF);
+        s = again_at(certs, &at, versions[v], "same.example.com", s, false, EC_WWW);
+        s = again_at(certs, &at, versions[v], NULL, s, true, EC_WWW);
+        s = again_at(certs, &nowhere, versions[v], "www.example.com", s, false, EC_NEW);
+        s = again_at(certs, &nowhere, versions[v], NULL, s, false, EC_DEF);
+        SSL_SESSION_free(s);
+        tls_certs_unref(certs);
+        tls_ticket_keys_free(keys);
+    }
+}
+
+/* Of a pair, one is replaced: sessions with it are over, those with the other go on. */
+static void test_resumption_half_a_pair(void **state)
+{
+    (void)state;
+    static const struct use before[] = { { RSA_DEF, { "default" } }, { EC_DEF, { "default" } } },
+                            after[] = { { RSA_DEF, { "default" } }, { EC_NEW, { "default" } } };
+    static const char *const algs[] = { "RSA-PSS+SHA256:RSA+SHA256", "ECDSA+SHA256" };
+    for (size_t v = 0; v < 4; v++) {
+        bool ec = v & 1;
+        struct tls_ticket_keys *keys = tls_ticket_keys_new();
+        struct tls_certs *old = generation(before, 2, &plain, keys), *new_ = generation(after, 2, &plain, keys);
+        struct conn k;
+        conn_open(&k, old, versions[v / 2], NULL);
+        SSL_set1_sigalgs_list(k.c, algs[ec]);
+        assert_int_equal(handshake(&k), 0);
+        assert_served(&k, ec ? EC_DEF : RSA_DEF);
+        say_hello(&k);
+        SSL_SESSION *s = k.got;
+        k.got = NULL;
+        SSL_shutdown(k.c);
+        conn_close(&k);
+        SSL_SESSION_free(again(new_, versions[v / 2], NULL, s, !ec, ec ? EC_NEW : RSA_DEF));
+        tls_certs_unref(old);
+        tls_certs_unref(new_);
+        tls_ticket_keys_free(keys);
+    }
+}
+
+/* TLS 1.2 session identifiers: none are given out, and one that a client has from elsewhere resumes nothing. */
+static void test_session_ids(void **state)
+{
+    (void)state;
+    struct tls_ticket_keys *keys = tls_ticket_keys_new();
+    struct tls_certs *certs = usual(&plain, keys), *new_ = only(EC_NEW, keys);
+    unsigned len = 1;
+    struct conn k;
+    conn_open(&k, certs, TLS1_2_VERSION, NULL);
+    SSL_set_options(k.c, SSL_OP_NO_TICKET);
+    assert_int_equal(handshake(&k), 0);
+    assert_served(&k, EC_DEF);
+    SSL_SESSION *s = SSL_get1_session(k.c);
+    SSL_SESSION_get_id(s, &len);
+    assert_int_equal(len, 0);
+    assert_false(SSL_SESSION_has_ticket(s));
+    SSL_shutdown(k.c);
+    conn_close(&k);
+
+    static const uint8_t id[32] = "an identifier of another server";
+    assert_int_equal(SSL_SESSION_set1_id(s, id, sizeof id), 1);
+    assert_true(SSL_SESSION_is_resumable(s));
+    conn_open(&k, new_, TLS1_2_VERSION, NULL);
+    SSL_set_options(k.c, SSL_OP_NO_TICKET);
+    assert_int_equal(SSL_set_session(k.c, s), 1);
+    SSL_do_handshake(k.c);
+    uint8_t hello[600];
+    ssize_t n = recv(k.fd[0], hello, sizeof hello, MSG_PEEK);
+    assert_true(n > 80 && memmem(hello, (size_t)n, id, sizeof id)); /* it was offered */
+    assert_int_equal(handshake(&k), 0);
+    assert_false(tls_stream_resumed(k.s));
+    assert_served(&k, EC_NEW);
+    say_hello(&k);
+    SSL_SESSION_free(s);
+    conn_close(&k);
+    tls_certs_unref(certs);
+    tls_certs_unref(new_);
     tls_ticket_keys_free(keys);
 }
 
@@ -725,6 +829,87 @@ static void test_close(void **state)
     tls_certs_unref(certs);
 }
 
+/* ---- without TLS ---- */
+
+static void test_plain(void **state)
+{
+    (void)state;
+    static uint8_t big[1 << 20];
+    static const uint8_t zero[52];
+    uint8_t sha1[20], sha256[32];
+    char buf[64];
+    size_t n = 0;
+    int fd[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
+    struct tls_stream *s = tls_stream_new_plain(fd[0], "vpn.example.com");
+    assert_true(tls_stream_is_plain(s));
+    assert_int_equal(tls_stream_handshake(s), 0);
+    assert_string_equal(tls_stream_sni(s), "vpn.example.com");
+    assert_string_equal(tls_stream_version(s), "none");
+    assert_string_equal(tls_stream_cipher(s), "none");
+    assert_false(tls_stream_h2(s) || tls_stream_resumed(s) || tls_stream_pending(s));
+    tls_stream_leaf_hashes(s, sha1, sha256);
+    assert_memory_equal(sha1, zero, 20);
+    assert_memory_equal(sha256, zero, 32);
+    assert_string_equal(tls_stream_error(s), "");
+
+    assert_int_equal(tls_stream_read(s, buf, sizeof buf, &n), ERR_AGAIN);
+    assert_int_equal(tls_stream_wants(s), NET_READ);
+    assert_int_equal(write(fd[1], "\x16hello", 6), 6); /* bytes as they are */
+    assert_int_equal(tls_stream_read(s, buf, 4, &n), 0);
+    assert_int_equal(n, 4);
+    assert_false(tls_stream_pending(s)); /* the rest is in the socket, which says so */
+    assert_int_equal(tls_stream_read(s, buf + 4, sizeof buf - 4, &n), 0);
+    assert_int_equal(n, 2);
+    assert_memory_equal(buf, "\x16hello", 6);
+
+    size_t sent = 0;
+    int rc;
+    while (!(rc = tls_stream_write(s, big, sizeof big, &n))) {
+        assert_true(n > 0);
+        sent += n;
+    }
+    assert_int_equal(rc, ERR_AGAIN);
+    assert_int_equal(tls_stream_wants(s), NET_WRITE);
+    ssize_t got;
+    while ((got = read(fd[1], big, sizeof big)) > 0)
+        sent -= (size_t)got;
+    assert_int_equal(sent, 0);
+
+    assert_int_equal(tls_stream_shutdown(s), 0); /* the other side sees the end, and may go on */
+    assert_int_equal(read(fd[1], buf, sizeof buf), 0);
+    assert_int_equal(write(fd[1], "more", 4), 4);
+    assert_int_equal(tls_stream_read(s, buf, sizeof buf, &n), 0);
+    assert_int_equal(tls_stream_write(s, "x", 1, &n), ERR_PEER);
+    assert_string_equal(tls_stream_error(s), "Broken pipe");
+    assert_int_equal(tls_stream_read(s, buf, sizeof buf, &n), ERR_PEER);
+    tls_stream_free(s);
+    close(fd[0]);
+    close(fd[1]);
+}
+
+static void test_plain_end(void **state)
+{
+    (void)state;
+    char buf[16];
+    size_t n;
+    int fd[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd), 0);
+    struct tls_stream *s = tls_stream_new_plain(fd[0], NULL);
+    assert_null(tls_stream_sni(s));
+    close(fd[1]);
+    assert_int_equal(tls_stream_read(s, buf, sizeof buf, &n), ERR_CLOSED);
+    assert_int_equal(tls_stream_read(s, buf, sizeof buf, &n), ERR_CLOSED);
+    tls_stream_free(s);
+    close(fd[0]);
+
+    struct tls_certs *certs = only(EC_DEF, NULL);
+    struct conn k = open_ready(certs, TLS1_3_VERSION);
+    assert_false(tls_stream_is_plain(k.s));
+    conn_close(&k);
+    tls_certs_unref(certs);
+}
+
 static void test_stream_outlives_generation(void **state)
 {
     (void)state;
@@ -751,6 +936,9 @@ int main(void)
         cmocka_unit_test(test_resumption),
         cmocka_unit_test(test_resumption_has_an_end),
         cmocka_unit_test(test_resumption_two_key_types),
+        cmocka_unit_test(test_resumption_elsewhere),
+        cmocka_unit_test(test_resumption_half_a_pair),
+        cmocka_unit_test(test_session_ids),
         cmocka_unit_test(test_foreign_and_no_tickets),
         cmocka_unit_test(test_ticket_without_hash),
         cmocka_unit_test(test_bad_generation),
@@ -761,6 +949,8 @@ int main(void)
         cmocka_unit_test(test_pending),
         cmocka_unit_test(test_pending_not_for_a_piece),
         cmocka_unit_test(test_close),
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_plain_end),
         cmocka_unit_test(test_stream_outlives_generation),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
