@@ -10,6 +10,7 @@
 
 #include "net/loop.h"
 #include "tls/internal.h"
+#include "tls/wire.h"
 
 /*
  * Bytes read from the socket at once: three records of the largest size. OpenSSL holds them only while something waits
@@ -20,7 +21,8 @@
 
 struct tls_stream {
     SSL *ssl; /* NULL: plain */
-    int fd;
+    struct wire wire;
+    size_t ahead;            /* bytes that are encrypted and not sent, so that the caller must offer them again */
     struct tls_certs *certs; /* NULL: plain */
     struct tls_where where;
     char *sni;                 /* that of where, too */
@@ -38,7 +40,7 @@ static struct tls_stream *stream_new(int fd)
     struct tls_stream *s = calloc(1, sizeof(*s));
     if (!s)
         return NULL;
-    s->fd = fd;
+    s->wire.fd = fd;
     s->error = "";
     s->wants = NET_READ;
     return s;
@@ -53,11 +55,14 @@ struct tls_stream *tls_stream_new(struct tls_certs *certs, int fd, const struct 
     s->where.sni = NULL;
     s->certs = tls_certs_ref(certs);
     s->ssl = SSL_new(tls_certs_front(certs));
-    if (!s->ssl || SSL_set_fd(s->ssl, fd) != 1 || SSL_set_app_data(s->ssl, s) != 1) {
+    BIO *bio = wire_bio(&s->wire);
+    if (!s->ssl || !bio || SSL_set_app_data(s->ssl, s) != 1) {
         ERR_clear_error();
+        BIO_free(bio);
         tls_stream_free(s);
         return NULL;
     }
+    SSL_set_bio(s->ssl, bio, bio);
     SSL_set_accept_state(s->ssl);
     return s;
 }
@@ -82,6 +87,7 @@ void tls_stream_free(struct tls_stream *s)
     if (!s)
         return;
     SSL_free(s->ssl);
+    wire_fini(&s->wire);
     tls_certs_unref(s->certs);
     free(s->sni);
     free(s);
@@ -163,14 +169,14 @@ static int plain_outcome(struct tls_stream *s, ssize_t rc, int event)
 
 static int plain_read(struct tls_stream *s, void *buf, size_t cap, size_t *n)
 {
-    ssize_t rc = recv(s->fd, buf, cap, 0);
+    ssize_t rc = recv(s->wire.fd, buf, cap, 0);
     *n = rc > 0 ? (size_t)rc : 0;
     return plain_outcome(s, rc, NET_READ);
 }
 
 static int plain_write(struct tls_stream *s, const void *buf, size_t len, size_t *n)
 {
-    ssize_t rc = send(s->fd, buf, len, MSG_NOSIGNAL);
+    ssize_t rc = send(s->wire.fd, buf, len, MSG_NOSIGNAL);
     *n = rc > 0 ? (size_t)rc : 0;
     return plain_outcome(s, rc, NET_WRITE);
 }
@@ -228,23 +234,46 @@ bool tls_stream_pending(const struct tls_stream *s)
     return s->ssl && !s->broken && !s->dry && SSL_has_pending(s->ssl);
 }
 
+/* What is encrypted goes out; all of it, or the caller has to come again. */
+static int encrypted_send(struct tls_stream *s, size_t *n)
+{
+    int err = wire_send(&s->wire);
+    if (err == ERR_AGAIN)
+        s->wants = NET_WRITE;
+    else if (err)
+        return broken(s, ERR_PEER, err == ERR_SYSTEM ? strerrordesc_np(errno) : "out of memory");
+    *n = err ? 0 : s->ahead;
+    s->ahead = err ? s->ahead : 0;
+    return err;
+}
+
 int tls_stream_write(struct tls_stream *s, const void *buf, size_t len, size_t *n)
 {
     if (s->broken)
         return s->broken;
     if (!s->ssl)
         return plain_write(s, buf, len, n);
+    int err = encrypted_send(s, n);
+    if (err || *n)
+        return err;
     ERR_clear_error();
     errno = 0;
-    *n = 0;
-    int rc = SSL_write_ex(s->ssl, buf, len < TLS_RECORD_MAX ? len : TLS_RECORD_MAX, n);
-    return rc == 1 ? 0 : outcome(s, rc);
+    wire_gather(&s->wire);
+    while (!err && s->ahead < len && wire_room(&s->wire)) {
+        size_t left = len - s->ahead, done = 0;
+        int rc =
+            SSL_write_ex(s->ssl, (const uint8_t *)buf + s->ahead, left < TLS_RECORD_MAX ? left : TLS_RECORD_MAX, &done);
+        err = rc == 1 ? 0 : outcome(s, rc);
+        s->ahead += done;
+    }
+    int sent = encrypted_send(s, n);
+    return sent ? sent : *n ? 0 : err;
 }
 
 int tls_stream_shutdown(struct tls_stream *s)
 {
     if (!s->broken && !s->ssl)
-        return shutdown(s->fd, SHUT_WR) ? ERR_CLOSED : 0; /* the one way to say it */
+        return shutdown(s->wire.fd, SHUT_WR) ? ERR_CLOSED : 0; /* the one way to say it */
     if (s->broken || !s->up)
         return ERR_CLOSED;
     ERR_clear_error();

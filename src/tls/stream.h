@@ -53,7 +53,7 @@ bool tls_stream_pending(const struct tls_stream *s);
 /*
  * Writes up to len bytes; 0 with *n > 0 accepted (may be fewer than len); ERR_AGAIN: repeat with the same first bytes,
  * at least as many as before (another address is fine); ERR_CLOSED, ERR_PEER. Pieces of up to TLS_RECORD_MAX make one
- * record each.
+ * record each; four of them, if there are as many, go to the socket together.
  */
 MUST_USE int tls_stream_write(struct tls_stream *s, const void *buf, size_t len, size_t *n);
 

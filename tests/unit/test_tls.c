@@ -681,9 +681,9 @@ static void test_write_partial(void **state)
         struct conn k = open_ready(certs, versions[v]);
         int small = 4096;
         setsockopt(k.fd[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
-        size_t sent = 0, rcvd = 0, again_n = 0, must = 0;
+        size_t sent = 0, rcvd = 0, again_n = 0, more = 0, must = 0;
         while (rcvd < TOTAL) {
-            size_t len = 1 + rnd(40000), n = 0;
+            size_t len = 1 + rnd(rnd(2) ? 100 : 100000), n = 0;
             len = len < must ? must : len;
             if (len > TOTAL - sent)
                 len = TOTAL - sent;
@@ -698,7 +698,8 @@ static void test_write_partial(void **state)
                     again_n++;
                 } else {
                     assert_int_equal(rc, 0);
-                    assert_true(n > 0 && n <= len && n <= TLS_RECORD_MAX);
+                    assert_true(n > 0 && n <= len && n <= 4 * TLS_RECORD_MAX);
+                    more += n > TLS_RECORD_MAX;
                     sent += n;
                     must = 0;
                 }
@@ -709,8 +710,44 @@ static void test_write_partial(void **state)
                 rcvd += (size_t)r;
             assert_true(r > 0 || SSL_get_error(k.c, r) == SSL_ERROR_WANT_READ);
         }
-        assert_true(again_n > 0);
+        assert_true(again_n > 0 && more > 0);
         assert_memory_equal(data, got, TOTAL);
+        conn_close(&k);
+    }
+    tls_certs_unref(certs);
+    free(data);
+    free(got);
+}
+
+/* What is encrypted and waits for the socket goes before close_notify, though nobody repeats the write. */
+static void test_shutdown_behind_write(void **state)
+{
+    (void)state;
+    enum { TOTAL = 1 << 20 };
+    uint8_t *data = malloc(TOTAL), *got = malloc(TOTAL);
+    for (size_t i = 0; i < TOTAL; i++)
+        data[i] = (uint8_t)rnd(256);
+    struct tls_certs *certs = only(EC_DEF, NULL);
+    for (size_t v = 0; v < 2; v++) {
+        struct conn k = open_ready(certs, versions[v]);
+        int small = 4096, rc, r;
+        setsockopt(k.fd[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+        size_t sent = 0, rcvd = 0, n;
+        while ((rc = tls_stream_write(k.s, data + sent, TOTAL - sent, &n)) == 0)
+            sent += n;
+        assert_int_equal(rc, ERR_AGAIN);
+        assert_int_equal(tls_stream_shutdown(k.s), ERR_AGAIN);
+        assert_int_equal(tls_stream_wants(k.s), NET_WRITE);
+        bool over = false;
+        while ((r = SSL_read(k.c, got + rcvd, (int)(TOTAL - rcvd))) > 0 || !over) {
+            rcvd += r > 0 ? (size_t)r : 0;
+            rc = over ? 0 : tls_stream_shutdown(k.s);
+            over = over || rc == 0;
+            assert_true(rc == 0 || rc == ERR_AGAIN);
+        }
+        assert_int_equal(SSL_get_error(k.c, r), SSL_ERROR_ZERO_RETURN);
+        assert_true(rcvd > sent && rcvd < TOTAL); /* and what the last write took in without saying so */
+        assert_memory_equal(data, got, rcvd);
         conn_close(&k);
     }
     tls_certs_unref(certs);
@@ -946,6 +983,7 @@ int main(void)
         cmocka_unit_test(test_strangers),
         cmocka_unit_test(test_handshake_gone),
         cmocka_unit_test(test_write_partial),
+        cmocka_unit_test(test_shutdown_behind_write),
         cmocka_unit_test(test_pending),
         cmocka_unit_test(test_pending_not_for_a_piece),
         cmocka_unit_test(test_close),
