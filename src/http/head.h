@@ -2,8 +2,8 @@
  * The first request of a connection: SSTP call or web traffic (MS-SSTP 2.2, 3.3.2; docs/architecture.md).
  *
  * The URI /sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}/ is reserved: no first request that means it to some web server
- * is HTTP_WEB, whatever its method. uri.h says which targets mean it. Around the target this is taken as web servers
- * do:
+ * is HTTP_WEB, whatever its method. uri.h says which targets mean it. What is around the target is read as web servers
+ * read it:
  *   - empty lines in front of the request line (RFC 9112 2.2); runs of SP, HTAB, VT, FF or CR between its words
  *     (RFC 9112 3); a line that ends in a bare LF;
  *   - a line of more than three words: its target may end at any blank. One that is the URI then is HTTP_BAD;

@@ -7,13 +7,13 @@ static const char uri_name[] = "sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}"; /* 
 _Static_assert(sizeof SSTP_URI - 1 == URI_NAME_LEN + 2, "the segment and its two slashes");
 
 enum reading {
-    READ_ESCAPED_SEPARATOR = 1, /* %2f, %5c and %3b are what they stand for                */
-    READ_ESCAPED_DOT = 2,       /* so is %2e                                               */
-    READ_BACKSLASH = 4,         /* a backslash is a slash                                  */
-    READ_PARAMETER = 8,         /* a segment ends at its semicolon                         */
-    READ_MERGE = 16,            /* empty segments do not count                             */
-    READ_AUTHORITY = 32,        /* two slashes at the start have an authority behind them */
-    READINGS = 64,              /* combinations                                            */
+    READ_ESCAPED_SEPARATOR = 1, /* %2f, %5c and %3b are what they stand for               */
+    READ_ESCAPED_DOT = 2,       /* so is %2e                                              */
+    READ_BACKSLASH = 4,         /* a backslash is a slash                                 */
+    READ_PARAMETER = 8,         /* a segment ends at its semicolon                        */
+    READ_MERGE = 16,            /* empty segments do not count                            */
+    READ_AUTHORITY = 32,        /* an authority follows two slashes at the start          */
+    READINGS = 64,              /* combinations                                           */
 };
 
 /* A path, followed up to some byte. */

@@ -1,24 +1,22 @@
 /*
  * Does a request-target mean the SSTP URI (MS-SSTP 2.2.1) to anybody who may read it?
  *
- * Web servers disagree about paths. So a target means the URI when it does in any of the readings below, all
- * combinations of them; whatever is taken for the URI without need is a path that carries its name, which no web site
- * has.
+ * Web servers disagree about paths. So a target means the URI when it does in any combination of the readings below;
+ * what this takes for the URI without need is a path that carries its name, which no web site has.
  *
  * In every reading:
- *   - origin-form, or absolute-form with any scheme (RFC 9112 3.2.1, 3.2.2); a target without its first slash is read
- * as if it had one, so that authority-form and "*" need no rule of their own: they never are the URI;
- *   - "." and ".." segments are resolved, above the root they stay there (RFC 3986 5.2.4);
- *   - letters of either case; percent-encoded bytes, once: "%2573" is not an "s"; also "%u0073", which HTTP.sys takes.
- * A
- *     "%" that begins neither stands for itself;
- *   - everything from "?" on is ignored; "#" (as fragment), blanks and NUL (raw or "%00") end the path or do not;
+ *   - origin-form, or absolute-form with any scheme (RFC 9112 3.2.1, 3.2.2). A target without its first slash is read
+ *     as if it had one: authority-form and "*" need no rule of their own, as they never are the URI;
+ *   - "." and ".." segments are resolved; above the root there is nothing (RFC 3986 5.2.4);
+ *   - letters of either case; percent-encoded bytes, once: "%2573" is not an "s"; also "%u0073", which HTTP.sys
+ *     takes. A "%" that begins neither stands for itself;
+ *   - everything from "?" on is ignored; "#", blanks and NUL (raw or "%00") end the path, or are text;
  *   - the slash at the end may be missing: URI_NO_SLASH.
  * As readings:
- *   - an encoded "/" (or, if they count at all, "\" or ";") separates like a plain one (nginx), or is text (Apache);
- *   - an encoded dot makes a dot segment (most), or is text (who resolves first and decodes then);
+ *   - an encoded "/" (or "\", or ";", if they count at all) separates like a plain one, or is text;
+ *   - an encoded dot is a dot, or is text where segments are resolved first and decoded then;
  *   - "\" is a slash (Windows), or text;
- *   - what follows ";" in a segment is a parameter that is ignored (Tomcat, Jetty), or text;
+ *   - what follows ";" in a segment is a parameter, which is ignored (Java servers), or text;
  *   - empty segments vanish (nginx, Apache), or count, so that ".." takes one back (RFC 3986);
  *   - "//host" in front is an authority (RFC 3986 4.2), or two slashes like others.
  */
@@ -32,9 +30,9 @@
 #define URI_READ_MAX 1024 /* bytes of a target that are looked at in all readings */
 
 enum uri_match {
-    URI_OTHER,    /* not the SSTP URI in any reading                 */
-    URI_NO_SLASH, /* the URI, but without its trailing slash         */
-    URI_SSTP,     /* the URI, or what some server would take for it  */
+    URI_OTHER,    /* not the SSTP URI in any reading                */
+    URI_NO_SLASH, /* the URI, but without its trailing slash        */
+    URI_SSTP,     /* the URI, or what some server would take for it */
 };
 
 /*

@@ -280,7 +280,7 @@ static void test_proxy_authority(void **state)
         { "a\"b", "" },
         { "a\nb", "" },
     };
-    uint8_t buf[PROXY_V2_MAX];
+    uint8_t buf[PROXY_V2_MAX] = { 0 };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char tlvs[64] = "\x01\0\x02h2\x02\0"; /* ALPN, authority, an SSL one behind it */
         size_t n = strlen(names[i].name);
