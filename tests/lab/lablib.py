@@ -269,24 +269,63 @@ class Ca:
             "-days", "30", "-subj", "/CN=Laboratory CA", "-keyout", self.key, "-out", self.cert,
             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign"])
 
-    def issue(self, name, names, key="P-256", eku="serverAuth", days=20):
-        """A server certificate for names (DNS names or addresses). Returns (chain file, key file)."""
+    def issue(self, name, names, key="P-256", eku="serverAuth", days=20, ago=0, extra=""):
+        """
+        A server certificate for names (DNS names or addresses), made `ago` days ago, with a new key ("rsa:2048", "P-256")
+        or that of a file; extra: more lines of extensions. Returns (chain file, key file).
+        """
         base = os.path.join(self.dir, name)
         alg = ["-newkey", key] if key.startswith("rsa") else ["-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{key}"]
+        if os.path.isfile(key):
+            shutil.copyfile(key, base + ".key")
+        else:
+            sh(["openssl", "req", "-new", *alg, "-nodes", "-subj", "/CN=none", "-keyout", base + ".key",
+                "-out", "/dev/null"])
         san = ",".join(("IP:" if re.fullmatch(r"[0-9.]+|.*:.*", n) else "DNS:") + n for n in names)
         with open(base + ".ext", "w", encoding="ascii") as f:
             f.write("basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\n"
-                    f"extendedKeyUsage={eku}\nsubjectAltName={san}\n")
-        sh(["openssl", "req", "-new", *alg, "-nodes", "-subj", f"/CN={names[0]}", "-keyout", base + ".key",
-            "-out", base + ".csr"])
-        sh(["openssl", "x509", "-req", "-sha256", "-days", str(days), "-in", base + ".csr", "-CA", self.cert,
-            "-CAkey", self.key, "-set_serial", str(next(self._serial)), "-extfile", base + ".ext",
-            "-out", base + ".crt"])
+                    f"extendedKeyUsage={eku}\nsubjectAltName={san}\n{extra}\n")
+        sh(["openssl", "req", "-new", "-key", base + ".key", "-subj", f"/CN={names[0]}", "-out", base + ".csr"])
+        sh(past(ago) + ["openssl", "x509", "-req", "-sha256", "-days", str(days), "-in", base + ".csr", "-CA", self.cert,
+                        "-CAkey", self.key, "-set_serial", str(next(self._serial)), "-extfile", base + ".ext",
+                        "-out", base + ".crt"])
         with open(base + ".pem", "w", encoding="ascii") as out:
             for part in (base + ".crt", self.cert):
                 with open(part, encoding="ascii") as f:
                     out.write(f.read())
         return base + ".pem", base + ".key"
+
+    def ocsp(self, chain, out, status="V", ago=0, minutes=600, signer=None):
+        """
+        An OCSP response about a leaf, as its authority gives them, written to out: status "V" (good) or "R" (revoked),
+        made `ago` days ago, good for so long. signer: another's (certificate, key).
+        """
+        serial = sh(["openssl", "x509", "-in", chain, "-noout", "-serial"]).strip().partition("=")[2]
+        index = out + ".index"
+        with open(index, "w", encoding="ascii") as f:
+            f.write(f"{status}\t401231235959Z\t{'250101000000Z' if status == 'R' else ''}\t{serial}\tunknown\t/CN=x\n")
+        cert, key = signer or (self.cert, self.key)
+        sh(past(ago) + ["openssl", "ocsp", "-index", index, "-CA", self.cert, "-rsigner", cert, "-rkey", key,
+                        "-nmin", str(minutes), "-issuer", self.cert, "-cert", chain, "-respout", out + ".new"])
+        os.replace(out + ".new", out)
+
+
+def past(days):
+    """Words before a command that is to run so many days ago."""
+    if not days:
+        return []
+    need("faketime")
+    return ["faketime", "-f", f"-{days}d"]
+
+
+def leaf_der(chain):
+    """The first certificate of a PEM file in DER: what a client is shown."""
+    with open(chain, encoding="ascii") as f:
+        return ssl.PEM_cert_to_DER_cert(f.read().split("-----END")[0] + "-----END CERTIFICATE-----\n")
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
 
 
 def nt_hash(password):
@@ -305,6 +344,16 @@ def gatehouse_path():
          if os.path.isfile(p)), os.path.join(ROOT, "build", "gatehouse"))
     if not os.access(path, os.X_OK):
         raise Skip(f"{path} is not built")
+    return os.path.abspath(path)
+
+
+def load_path():
+    """The load client (bench/): GATEHOUSE_LOAD in the environment, else beside the program under test, else built."""
+    places = [os.path.join(os.path.dirname(gatehouse_path()), "bench"), os.path.join(ROOT, "build", "bench")]
+    path = os.environ.get("GATEHOUSE_LOAD") or next(
+        (p for p in (os.path.join(d, "gatehouse-load") for d in places) if os.access(p, os.X_OK)), None)
+    if not path:
+        raise Skip("gatehouse-load is not built")
     return os.path.abspath(path)
 
 
