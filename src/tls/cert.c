@@ -1,6 +1,5 @@
 /* One certificate with its key, chain and staple: see certs.h. */
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,9 +7,7 @@
 #include <string.h>
 
 #include "tls/internal.h"
-
-#define CHAIN_MAX 16         /* certificates in one file */
-#define FILE_MAX  (1u << 20) /* bytes of one */
+#include "tls/pem.h"
 
 struct fault { /* where words about what is wrong go */
     const char *name;
@@ -32,71 +29,13 @@ __attribute__((format(printf, 2, 3))) static int fail(const struct fault *f, con
 
 /* ---- reading ---- */
 
-/* Never asks the terminal. */
-static int password_cb(char *buf, int size, int rw, void *arg)
-{
-    (void)buf, (void)size, (void)rw;
-    *(bool *)arg = true;
-    return -1;
-}
-
-static int pem_open(const struct fault *f, const char *what, const char *pem, size_t len, BIO **out)
-{
-    if (!len)
-        return fail(f, "its %s file is empty", what);
-    if (len > FILE_MAX)
-        return fail(f, "its %s file is larger than 1 MiB: that is no PEM file with a %s", what, what);
-    if (len >= 3 && !memcmp(pem, "\xef\xbb\xbf", 3)) { /* UTF-8's byte order mark, as editors leave it */
-        pem += 3;
-        len -= 3;
-    }
-    if (len && (uint8_t)pem[0] == 0x30 && memchr(pem, 0, len)) /* an ASN.1 SEQUENCE, and no text */
-        return fail(f,
-                    "its %s file is binary (DER or PKCS #12), not PEM: convert it, `openssl x509`, `openssl pkey` "
-                    "or `openssl pkcs12` can",
-                    what);
-    *out = BIO_new_mem_buf(pem, (int)len);
-    return *out ? 0 : ERR_NOMEM;
-}
-
-/* The next certificate, NULL at the end; *rc says whether it was the end. */
-static X509 *pem_next(const struct fault *f, BIO *bio, int number, int *rc)
-{
-    bool encrypted = false;
-    X509 *x = PEM_read_bio_X509(bio, NULL, password_cb, &encrypted);
-    unsigned long e = ERR_peek_last_error();
-    bool at_end = !x && ERR_GET_LIB(e) == ERR_LIB_PEM && ERR_GET_REASON(e) == PEM_R_NO_START_LINE;
-    if (!x && !at_end) {
-        const char *words = ERR_reason_error_string(ERR_peek_error());
-        *rc = fail(f, "certificate %d of its chain cannot be read: %s", number, words ? words : "unknown error");
-    } else {
-        *rc = 0;
-    }
-    ERR_clear_error();
-    return x;
-}
-
 static int chain_read(const struct fault *f, const struct tls_cert_source *src, struct tls_cert *c)
 {
-    BIO *bio = NULL;
-    int rc = pem_open(f, "chain", src->chain_pem, src->chain_len, &bio), n = 0;
-    c->chain = rc ? NULL : sk_X509_new_null();
-    if (!rc && !c->chain)
-        rc = ERR_NOMEM;
-    for (X509 *x; !rc && (x = pem_next(f, bio, n + 1, &rc)); n++) {
-        if (n > CHAIN_MAX)
-            rc = fail(f, "more than %d certificates in its chain", CHAIN_MAX);
-        else if (!c->leaf)
-            c->leaf = x;
-        else if (sk_X509_push(c->chain, x) <= 0)
-            rc = ERR_NOMEM;
-        if (rc)
-            X509_free(x);
-    }
-    BIO_free(bio);
-    if (!rc && !n)
-        rc = fail(f, "no certificate in its chain file: it must be PEM, the leaf first");
-    return rc;
+    struct tls_pem_error e;
+    int rc = tls_pem_chain(src->chain_pem, src->chain_len, "its chain file", &c->chain, &e);
+    if (!rc)
+        c->leaf = sk_X509_shift(c->chain);
+    return rc == ERR_USAGE ? fail(f, "%s", e.text) : rc;
 }
 
 static int key_belongs(const struct fault *f, const struct tls_cert *c)
@@ -111,18 +50,10 @@ static int key_belongs(const struct fault *f, const struct tls_cert *c)
 
 static int key_read(const struct fault *f, const struct tls_cert_source *src, struct tls_cert *c)
 {
-    bool encrypted = false;
-    BIO *bio = NULL;
-    int rc = pem_open(f, "key", src->key_pem, src->key_len, &bio);
+    struct tls_pem_error e;
+    int rc = tls_pem_key(src->key_pem, src->key_len, "its key file", &c->key, &e);
     if (rc)
-        return rc;
-    c->key = PEM_read_bio_PrivateKey(bio, NULL, password_cb, &encrypted);
-    BIO_free(bio);
-    if (encrypted)
-        return fail(f, "its key is encrypted with a password: take that off with `openssl pkey -in KEY -out NEW`");
-    if (!c->key)
-        return fail(f, "no private key can be read from its key file: it must be PEM, `BEGIN PRIVATE KEY`");
-    ERR_clear_error();
+        return rc == ERR_USAGE ? fail(f, "%s", e.text) : rc;
     switch (EVP_PKEY_get_base_id(c->key)) {
     case EVP_PKEY_RSA: c->slot = TLS_SLOT_RSA; break;
     case EVP_PKEY_EC: c->slot = TLS_SLOT_EC; break;
@@ -207,21 +138,11 @@ static int servable(const struct fault *f, const struct tls_cert *c)
     return rc;
 }
 
-static X509 *issuer_find(const struct tls_cert *c)
-{
-    for (int i = 0; i < sk_X509_num(c->chain); i++) {
-        X509 *x = sk_X509_value(c->chain, i);
-        if (X509_check_issued(x, c->leaf) == X509_V_OK && X509_verify(c->leaf, X509_get0_pubkey(x)) == 1)
-            return x;
-    }
-    return NULL;
-}
-
 static int staple_take(const struct tls_cert_source *src, int64_t now_s, struct tls_cert *c)
 {
     if (!src->ocsp_der)
         return 0;
-    tls_ocsp_judge(src->ocsp_der, src->ocsp_len, c->leaf, issuer_find(c), now_s, &c->info.ocsp);
+    tls_ocsp_judge(src->ocsp_der, src->ocsp_len, c->leaf, tls_issuer_find(c->leaf, c->chain), now_s, &c->info.ocsp);
     ERR_clear_error();
     c->ocsp_der = OPENSSL_memdup(src->ocsp_der, src->ocsp_len ? src->ocsp_len : 1);
     c->ocsp_len = src->ocsp_len;
@@ -304,17 +225,13 @@ enum tls_ocsp_state tls_cert_ocsp(const struct tls_cert *c, int64_t now_s)
 int tls_leaf_hashes(const char *pem, size_t len, uint8_t sha1[20], uint8_t sha256[32], char *why, size_t cap)
 {
     const struct fault f = { .err = why, .cap = cap };
-    BIO *bio = NULL;
+    struct tls_pem_error e;
     X509 *leaf = NULL;
-    ERR_clear_error();
-    int rc = pem_open(&f, "certificate", pem, len, &bio);
-    if (!rc)
-        leaf = pem_next(&f, bio, 1, &rc);
-    if (!rc && !leaf)
-        rc = fail(&f, "no certificate in the file: it must be PEM");
+    int rc = tls_pem_first(pem, len, "the file", &leaf, &e);
+    if (rc == ERR_USAGE)
+        fail(&f, "%s", e.text);
     if (!rc && !hashes_get(leaf, sha1, sha256))
         rc = ERR_NOMEM;
     X509_free(leaf);
-    BIO_free(bio);
     return rc;
 }

@@ -33,6 +33,18 @@ bool tls_asn1_time(const ASN1_TIME *t, int64_t *out)
     return true;
 }
 
+X509 *tls_issuer_find(X509 *leaf, const STACK_OF(X509) * list)
+{
+    X509 *found = NULL;
+    for (int i = 0; !found && i < sk_X509_num(list); i++) {
+        X509 *x = sk_X509_value(list, i);
+        if (X509_check_issued(x, leaf) == X509_V_OK && X509_verify(leaf, X509_get0_pubkey(x)) == 1)
+            found = x;
+    }
+    ERR_clear_error();
+    return found;
+}
+
 static void verdict(struct tls_ocsp *out, enum tls_ocsp_state state, const char *why)
 {
     out->state = state;

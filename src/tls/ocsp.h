@@ -32,6 +32,9 @@ struct tls_ocsp {
  */
 void tls_ocsp_judge(const uint8_t *der, size_t len, X509 *leaf, X509 *issuer, int64_t now_s, struct tls_ocsp *out);
 
+/* The certificate of the list that signed leaf, borrowed; NULL: none did. */
+X509 *tls_issuer_find(X509 *leaf, const STACK_OF(X509) * list);
+
 const char *tls_ocsp_state_name(enum tls_ocsp_state s); /* "none", "good", "stale", "revoked", "wrong" */
 
 #endif
