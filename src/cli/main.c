@@ -8,6 +8,7 @@
 #include "server/config.h"
 #include "server/engine.h"
 #include "server/monitor.h"
+#include "server/redirect_process.h"
 #include "server/site_process.h"
 
 #define CONFIG_HELP "  -c, --config FILE  the configuration (" CLI_CONFIG_DEFAULT ")\n"
@@ -135,6 +136,8 @@ int main(int argc, char **argv)
         return engine_main();
     if (argc == 1 && !strcmp(argv[0], PROCESS_SITE))
         return site_main();
+    if (argc == 1 && !strcmp(argv[0], PROCESS_REDIRECT))
+        return redirect_main();
     const char *name = argc > 1 ? argv[1] : "";
     if (!*name) {
         program_help();

@@ -8,8 +8,10 @@
 /* Runs until SIGTERM/SIGINT or the engine's end. Returns the exit status: 0, 1 (environment), 2 (configuration). */
 int monitor_run(const char *config_path);
 
-/* argv[0] of the processes that it starts; src/cli/main.c hands these to engine_main() and site_main(). */
-#define PROCESS_ENGINE "gatehouse: engine"
-#define PROCESS_SITE   "gatehouse: site"
+/* argv[0] of the processes that it starts; src/cli/main.c hands these to engine_main(), site_main() and
+ * redirect_main(). */
+#define PROCESS_ENGINE   "gatehouse: engine"
+#define PROCESS_SITE     "gatehouse: site"
+#define PROCESS_REDIRECT "gatehouse: redirect"
 
 #endif
