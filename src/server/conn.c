@@ -337,9 +337,11 @@ static void act_on(struct conn *c, enum http_verdict verdict)
     case HTTP_SSTP: to_call(c); return;
     case HTTP_PROBE: to_probe(c); return;
     case HTTP_BAD:
-        conn_refuse(c, "bad-request", "a request for the SSTP URI that cannot be served", c->head->why,
-                    "no SSTP client sends this: a scanner, a faulty client, or a proxy that rewrites requests");
-        reply(c, c->gen->cfg->vpn_on ? c->head->status : 400, "");
+        conn_refuse(c, "bad-request", "a request that cannot be served", c->head->why,
+                    "no SSTP client and no browser sends this: a scanner, a faulty client, or a proxy that rewrites "
+                    "requests");
+        /* 414 may be anybody's; the rest is about the SSTP URI, which is not there without a VPN. */
+        reply(c, c->gen->cfg->vpn_on || c->head->status == 414 ? c->head->status : 400, "");
         return;
     }
 }
