@@ -482,11 +482,11 @@ class Gatehouse:
         """A place in the log, for `since`."""
         return len(self.log())
 
-    def events(self, name, since=0, **match):
+    def events(self, name, /, since=0, **match):
         return [e for e in self.log()[since:] if e["event"] == name
                 and all(str(e.get(k)) == str(v) for k, v in match.items())]
 
-    def wait_event(self, name, timeout=10, since=0, **match):
+    def wait_event(self, name, /, timeout=10, since=0, **match):
         """The first such event; LabError with the log's end when it does not come."""
         def look():
             found = self.events(name, since, **match)

@@ -293,7 +293,9 @@ class Client:
     """One connection. connect() makes it; call() makes a whole VPN call; everything between is open to a test."""
 
     def __init__(self, ns, host="192.0.2.2", port=443, *, ca=None, sni="www.example.com", session=None, keylog=None,
-                 context=None, timeout=10, records=False, iid=None, source=None, receive_buffer=None):
+                 context=None, timeout=10, records=False, iid=None, source=None, receive_buffer=None, before=b"",
+                 plain=None):
+        """before: bytes ahead of TLS, as a PROXY header. plain: no TLS; the certificate that a front has shown (DER)."""
         self.timeout = timeout
         self.buffer, self.seen = bytearray(), []  # seen: every Message and Frame, in order
         self.nonce = self.hash_mask = None
@@ -320,14 +322,17 @@ class Client:
             ctx.keylog_filename = keylog
         raw = ns.connect(host, port, timeout, source=source, receive_buffer=receive_buffer)
         try:
-            if records:
+            raw.sendall(before)
+            if plain is not None:
+                self.s = raw
+            elif records:
                 self.s = RecordTls(raw, ctx, server_hostname=sni, session=session)
             else:
                 self.s = ctx.wrap_socket(raw, server_hostname=sni, session=session)
         except BaseException:
             raw.close()
             raise
-        self.cert = self.s.getpeercert(binary_form=True)
+        self.cert = self.s.getpeercert(binary_form=True) if plain is None else plain
 
     def __enter__(self):
         return self
