@@ -21,8 +21,6 @@
 #include "tlsclient.h"
 #include "tlstest.h"
 
-#pragma GCC diagnostic ignored "-Wcast-qual" /* in OpenSSL's own macros */
-
 enum { RSA_DEF, EC_DEF, EC_WWW, RSA_WILD, EC_NEW, ED, N_CERTS };
 static struct test_cert cert[N_CERTS];
 static struct tls_cert *loaded[N_CERTS];

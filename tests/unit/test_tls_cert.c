@@ -14,8 +14,6 @@
 #include "tls/internal.h"
 #include "tlstest.h"
 
-#pragma GCC diagnostic ignored "-Wcast-qual" /* in OpenSSL's own macros */
-
 static EVP_PKEY *ca_key, *ec_key, *rsa_key;
 static struct test_cert ca, ec, rsa;
 static char *ec_chain; /* leaf and issuer */

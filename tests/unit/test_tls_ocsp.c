@@ -14,8 +14,6 @@
 #include "tlsclient.h"
 #include "tlstest.h"
 
-#pragma GCC diagnostic ignored "-Wcast-qual" /* in OpenSSL's own macros */
-
 enum { ROOT, CA, LEAF, RSA_LEAF, SIBLING, DELEGATE, NO_DELEGATE, LATE_DELEGATE, OTHER_CA, OTHER_DELEGATE, N };
 static struct test_cert pki[N];
 static EVP_PKEY *key[N];

@@ -17,8 +17,6 @@
 #include "tlsclient.h"
 #include "tlstest.h"
 
-#pragma GCC diagnostic ignored "-Wcast-qual" /* in OpenSSL's own macros */
-
 struct bytes {
     uint8_t *p;
     size_t len;

@@ -13,8 +13,6 @@
 #include "tlsclient.h"
 #include "tlstest.h"
 
-#pragma GCC diagnostic ignored "-Wcast-qual" /* in OpenSSL's own macros */
-
 /* ---- one rule ---- */
 
 static struct tls_rule rule(const char *text)

@@ -9,6 +9,8 @@
 
 #include "tls/stream.h"
 
+#pragma GCC diagnostic ignored "-Wcast-qual" /* in OpenSSL's own macros */
+
 struct conn {
     SSL_CTX *ctx;
     SSL *c;
