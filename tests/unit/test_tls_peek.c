@@ -344,6 +344,16 @@ static void test_lengths_off_by_one(void **state)
         }
 }
 
+static void test_rest_behind_extensions(void **state)
+{
+    (void)state;
+    uint8_t b[SMALL_LEN + 1] = { 0 };
+    memcpy(b, small, SMALL_LEN);
+    b[AT_RECORD]++;
+    b[AT_MESSAGE]++;
+    assert_rc(b, sizeof b, ERR_PEER);
+}
+
 static void test_twice_named(void **state)
 {
     (void)state;
@@ -434,17 +444,12 @@ static void test_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sni_parse_every_cut),
-        cmocka_unit_test(test_real),
-        cmocka_unit_test(test_every_segment),
-        cmocka_unit_test(test_every_record),
-        cmocka_unit_test(test_records_and_segments),
-        cmocka_unit_test(test_agrees_with_handshake),
-        cmocka_unit_test(test_lengths_off_by_one),
-        cmocka_unit_test(test_twice_named),
-        cmocka_unit_test(test_no_extensions),
-        cmocka_unit_test(test_not_a_client_hello),
-        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_sni_parse_every_cut),  cmocka_unit_test(test_real),
+        cmocka_unit_test(test_every_segment),        cmocka_unit_test(test_every_record),
+        cmocka_unit_test(test_records_and_segments), cmocka_unit_test(test_agrees_with_handshake),
+        cmocka_unit_test(test_lengths_off_by_one),   cmocka_unit_test(test_rest_behind_extensions),
+        cmocka_unit_test(test_twice_named),          cmocka_unit_test(test_no_extensions),
+        cmocka_unit_test(test_not_a_client_hello),   cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
