@@ -26,9 +26,7 @@ struct group {
 struct tls_certs {
     atomic_uint refs;
     struct tls_params params; /* h2, arg and no_match_alert; the strings are used while building only */
-    struct tls_cert **certs;  /* references */
-    size_t n_certs;
-    struct tls_rule *rules; /* no two are equal */
+    struct tls_rule *rules;   /* no two are equal */
     struct group *groups;
     size_t n_rules;
 };
@@ -61,7 +59,7 @@ static const char *ssl_words(void)
 /* ---- rules ---- */
 
 /* Puts a certificate down for one rule. */
-static int rule_add(struct build *b, const struct tls_cert *cert, const struct tls_rule *rule)
+static int rule_add(struct build *b, struct tls_cert *cert, const struct tls_rule *rule)
 {
     struct tls_certs *c = b->out;
     size_t i = 0;
@@ -71,14 +69,15 @@ static int rule_add(struct build *b, const struct tls_cert *cert, const struct t
         c->rules[c->n_rules++] = *rule;
         c->groups[i].shown.tickets = b->tickets;
     }
-    const struct tls_cert **slot = &c->groups[i].shown.cert[cert->slot];
+    struct tls_cert **slot = &c->groups[i].shown.cert[cert->slot];
     if (*slot && *slot != cert) {
         char text[300];
         tls_rule_text(rule, text, sizeof text);
         return fail(b, "%s and %s: both are for \"%s\" with the same type of key: take it out of one of them",
                     (*slot)->name, cert->name, text);
     }
-    *slot = cert;
+    if (!*slot)
+        *slot = tls_cert_ref(cert);
     return 0;
 }
 
@@ -88,13 +87,11 @@ static int rules_collect(struct build *b, const struct tls_cert_use *use, size_t
     size_t total = 0;
     for (size_t i = 0; i < n; i++)
         total += use[i].n_rules;
-    c->certs = calloc(n, sizeof *c->certs);
     c->rules = calloc(total ? total : 1, sizeof *c->rules);
     c->groups = calloc(total ? total : 1, sizeof *c->groups);
-    if (!c->certs || !c->rules || !c->groups)
+    if (!c->rules || !c->groups)
         return ERR_NOMEM;
     for (size_t i = 0; i < n; i++) {
-        c->certs[c->n_certs++] = tls_cert_ref(use[i].cert);
         if (!use[i].n_rules)
             return fail(b, "%s: it is for nothing at all", use[i].cert->name);
         for (size_t j = 0; j < use[i].n_rules; j++) {
@@ -199,11 +196,11 @@ void tls_certs_unref(struct tls_certs *c)
 {
     if (!c || atomic_fetch_sub(&c->refs, 1) != 1)
         return;
-    for (size_t i = 0; i < c->n_rules; i++)
+    for (size_t i = 0; i < c->n_rules; i++) {
         SSL_CTX_free(c->groups[i].ctx);
-    for (size_t i = 0; i < c->n_certs; i++)
-        tls_cert_unref(c->certs[i]);
-    free(c->certs);
+        for (int slot = 0; slot < TLS_SLOTS; slot++)
+            tls_cert_unref(c->groups[i].shown.cert[slot]);
+    }
     free(c->rules);
     free(c->groups);
     free(c);

@@ -78,7 +78,7 @@ struct tls_params {
     bool (*h2)(void *arg,
                const char *sni); /* whether ALPN h2 is offered for this name (NULL: no SNI); NULL: never. Any thread */
     void *arg;                   /* outlives the generation */
-    bool no_match_alert;         /* no rule matches: alert unrecognized_name; false: the first certificate is shown */
+    bool no_match_alert; /* no rule matches: alert unrecognized_name; false: the first rule counts as matching */
 };
 
 /*

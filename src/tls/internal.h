@@ -30,8 +30,8 @@ struct tls_cert {
 
 /* What one rule shows, at most one certificate of each key type. It is the application data of its context. */
 struct tls_shown {
-    const struct tls_cert *cert[TLS_SLOTS]; /* NULL: none; the generation's references */
-    struct tls_ticket_keys *tickets;        /* NULL: no resumption */
+    struct tls_cert *cert[TLS_SLOTS]; /* references; NULL: none */
+    struct tls_ticket_keys *tickets;  /* NULL: no resumption */
 };
 
 const struct tls_shown *tls_shown(SSL *ssl);
