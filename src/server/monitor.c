@@ -23,6 +23,7 @@
 #include "server/monitor_setup.h"
 #include "server/priv.h"
 #include "server/process.h"
+#include "server/redirect_process.h"
 #include "server/site_process.h"
 #include "server/watch.h"
 
@@ -39,6 +40,7 @@ struct monitor {
     int signals;
     struct setup setup;
     struct site_set sites, next_sites;
+    struct redirect_process redirect;
     struct watch watch, next_watch; /* files of cfg and of next */
     bool next_inside;               /* next has a VPN and cfg has none: it is open already */
     bool started;                   /* PRIV_READY came */
@@ -317,6 +319,7 @@ static void on_child(struct monitor *m)
                 m->exit_status = 1;
             }
         } else if (!m->stopping) {
+            redirect_process_child(&m->redirect, pid, m->self, &m->user);
             site_set_child(&m->sites, m->next ? &m->next_sites : NULL, pid, m->self, &m->user);
         }
     }
@@ -385,8 +388,9 @@ static int start_engine(struct monitor *m)
 
 static void raise_limits(const struct config *cfg)
 {
-    /* Each relayed connection takes two descriptors. */
-    rlim_t want = (rlim_t)cfg->limits.connections * 2 + (rlim_t)cfg->vpn.max_calls + 1024;
+    /* Each relayed connection takes two descriptors, and four more where pipes hold what a slow side does not take. */
+    rlim_t each = cfg->n_pass ? 6 : 2;
+    rlim_t want = (rlim_t)cfg->limits.connections * each + (rlim_t)cfg->vpn.max_calls + 1024;
     struct rlimit r = { want, want }, had;
     if (setrlimit(RLIMIT_NOFILE, &r) == 0 || getrlimit(RLIMIT_NOFILE, &had) < 0)
         return;
@@ -436,6 +440,8 @@ static int prepare(struct monitor *m, char *err, size_t cap)
     int rc = setup_open(&m->setup, m->cfg, err, cap);
     if (!rc)
         rc = site_set_start(&m->sites, m->cfg, NULL, m->self, &m->user, err, cap);
+    if (!rc)
+        rc = redirect_process_start(&m->redirect, m->cfg, m->self, &m->user, err, cap);
     if (!rc && watch_files(&m->watch, m->cfg)) {
         snprintf(err, cap, "out of memory");
         rc = ERR_NOMEM;
@@ -467,6 +473,7 @@ int monitor_run(const char *config_path)
         signal_engine(&m, SIGKILL);
     }
     loop(&m);
+    redirect_process_stop(&m.redirect);
     site_set_stop(&m.sites);
     watch_clear(&m.watch);
     setup_undo(&m.setup);
