@@ -26,9 +26,16 @@ static const struct tls_cert *find(const struct generation *g, const char *name)
     return NULL;
 }
 
+/* The same trouble as before: it was told then. A reload allows none, so that only a refresh has any. */
+static bool is_news(const char *trouble, const char *before)
+{
+    return trouble && (!before || strcmp(trouble, before) != 0);
+}
+
 void cert_news_generation(struct cert_news *n, const struct generation *g, const struct generation *before,
                           int64_t now_s)
 {
+    bool refreshed = before && before->cfg == g->cfg;
     for (size_t i = 0; i < g->cfg->n_certs; i++) {
         const char *name = g->cfg->certs[i].name;
         const struct tls_cert_info *info = tls_cert_info(g->cert[i].cert);
@@ -36,7 +43,7 @@ void cert_news_generation(struct cert_news *n, const struct generation *g, const
         char hex[65], until[24];
         hex_encode(info->sha256, 32, hex);
         date_text(info->not_after_s, until);
-        if (g->cert[i].trouble)
+        if (is_news(g->cert[i].trouble, refreshed ? before->cert[i].trouble : NULL))
             log_error(NULL, "certificate-kept", "a changed certificate cannot be used: the last good one is served on",
                       LOG_S("name", name), LOG_S("reason", g->cert[i].trouble), LOG_S("not_after", until),
                       LOG_S("remedy", "correct the files; they are looked at again when they change"));
@@ -45,7 +52,7 @@ void cert_news_generation(struct cert_news *n, const struct generation *g, const
                        LOG_S("sha256", hex), LOG_S("not_after", until));
     }
     for (size_t i = 0; i < g->cfg->offload.n_cert; i++)
-        if (g->front_trouble[i])
+        if (is_news(g->front_trouble[i], refreshed ? before->front_trouble[i] : NULL))
             log_error(NULL, "front-kept",
                       "a changed certificate of the front cannot be read: the last good one is accepted on",
                       LOG_S("file", g->cfg->offload.cert[i].text), LOG_S("reason", g->front_trouble[i]),
@@ -69,11 +76,17 @@ static void tell_expiry(const char *name, int64_t not_after_s, int64_t now_s, in
                   LOG_S("remedy", "renew it now; the changed file is taken into use by itself"));
 }
 
+/* A response that was good when it was read says nothing about its end. */
+static const char *ocsp_why(const struct tls_cert_info *info, enum tls_ocsp_state state)
+{
+    return state == TLS_OCSP_STALE && !info->ocsp.why[0] ? "its time is over: fetch a new one" : info->ocsp.why;
+}
+
 static void tell_ocsp(const char *name, const struct tls_cert_info *info, enum tls_ocsp_state state)
 {
     if (state == TLS_OCSP_STALE)
         log_warn(NULL, "ocsp-stale", "an OCSP response is too old to be stapled", LOG_S("name", name),
-                 LOG_S("reason", info->ocsp.why),
+                 LOG_S("reason", ocsp_why(info, state)),
                  LOG_S("remedy", "look at the program that refreshes the file; the changed file is used by itself"));
     else if (state == TLS_OCSP_NONE)
         log_notice(NULL, "ocsp-missing", "there is no OCSP response to staple yet", LOG_S("name", name),
@@ -126,7 +139,7 @@ static json_t *ocsp_json(const struct config_cert *c, const struct tls_cert *cer
         return json_null();
     return json_pack("{s:s s:I s:I s:s}", "state", tls_ocsp_state_name(state), "this_update",
                      (json_int_t)o->this_update_s, "next_update", (json_int_t)o->next_update_s, "reason",
-                     state == TLS_OCSP_GOOD ? "" : o->why);
+                     state == TLS_OCSP_GOOD ? "" : ocsp_why(tls_cert_info(cert), state));
 }
 
 json_t *cert_status_json(const struct generation *g, int64_t now_s)

@@ -64,22 +64,25 @@ static bool offers_h2(void *arg, const char *sni)
 
 /* ---- certificates ---- */
 
+#define LABEL_MAX 850
+
 /* Where a certificate comes from, for messages. */
 static void cert_label(const struct config_cert *c, const char *where, char *out, size_t cap)
 {
     snprintf(out, cap, "%.250s: certificate %.64s (%.250s, %.250s)", where, c->name, c->chain, c->key);
 }
 
-static int ask_cert(int channel, const struct config_cert *c, uint32_t i, struct tls_cert **out, char *err, size_t cap)
+static int ask_cert(int channel, const struct config_cert *c, uint32_t i, struct tls_cert **out, char label[LABEL_MAX],
+                    char *err, size_t cap)
 {
     struct blob chain = { 0 }, key = { 0 }, ocsp = { 0 };
-    char where[PRIV_TEXT_MAX], label[850];
+    char where[PRIV_TEXT_MAX];
     int rc = ask_blob(channel, PRIV_CHAIN, i, &chain, err, cap);
     if (!rc)
         rc = ask_blob(channel, PRIV_KEY, i, &key, err, cap);
     if (!rc) {
         snprintf(where, sizeof where, "%s", err);
-        cert_label(c, where, label, sizeof label);
+        cert_label(c, where, label, LABEL_MAX);
         if (c->ocsp && ask_blob(channel, PRIV_OCSP, i, &ocsp, where, sizeof where))
             ocsp = (struct blob){ 0 }; /* served without: status and check tell */
         struct tls_cert_source src = { .name = label,
@@ -106,10 +109,10 @@ static bool was_in_force(const struct generation *before, const struct tls_cert 
 }
 
 /* What a client would refuse is not taken into use instead of what it accepts. */
-static int judge_new(const struct config_cert *c, const struct generation *before, const struct tls_cert *cert,
-                     char *err, size_t cap)
+static int judge_new(const struct config_cert *c, const char *label, const struct generation *before,
+                     const struct tls_cert *cert, char *err, size_t cap)
 {
-    char why[200], where[300];
+    char why[200];
     if (was_in_force(before, cert) || !tls_cert_fit(cert, time(NULL), why, sizeof why))
         return 0;
     if (!before) {
@@ -117,11 +120,17 @@ static int judge_new(const struct config_cert *c, const struct generation *befor
                  LOG_S("reason", why), LOG_S("remedy", "renew it; a changed file is taken into use by itself"));
         return 0;
     }
-    snprintf(where, sizeof where, "%.250s:%d", c->file, c->line);
-    cert_label(c, where, err, cap);
-    size_t n = strlen(err);
-    snprintf(err + n, cap - n, ": %s", why);
+    snprintf(err, cap, "%s: %s", label, why);
     return ERR_USAGE;
+}
+
+/* The one that is in force stays in its place; why: what is wrong with the new one. */
+static int keep_old(struct generation_cert *gc, const struct generation_cert *old, const char *why)
+{
+    tls_cert_unref(gc->cert);
+    gc->cert = tls_cert_ref(old->cert);
+    gc->trouble = strdup(why);
+    return gc->trouble ? 0 : ERR_NOMEM;
 }
 
 /* keep: what cannot be used is replaced by what `before` has in its place. */
@@ -130,15 +139,11 @@ static int load_cert(int channel, struct generation *g, size_t i, const struct g
 {
     struct generation_cert *gc = &g->cert[i];
     const struct config_cert *c = &g->cfg->certs[i];
-    int rc = ask_cert(channel, c, (uint32_t)i, &gc->cert, err, cap);
+    char label[LABEL_MAX];
+    int rc = ask_cert(channel, c, (uint32_t)i, &gc->cert, label, err, cap);
     if (!rc)
-        rc = judge_new(c, before, gc->cert, err, cap);
-    if (rc != ERR_USAGE || !keep)
-        return rc;
-    tls_cert_unref(gc->cert);
-    gc->cert = tls_cert_ref(before->cert[i].cert);
-    gc->trouble = strdup(err);
-    return gc->trouble ? 0 : ERR_NOMEM;
+        rc = judge_new(c, label, before, gc->cert, err, cap);
+    return rc == ERR_USAGE && keep ? keep_old(gc, &before->cert[i], err) : rc;
 }
 
 static int parse_rules(const struct config_cert *c, struct tls_rule **out, char *err, size_t cap)
@@ -153,29 +158,72 @@ static int parse_rules(const struct config_cert *c, struct tls_rule **out, char 
     return rules ? 0 : ERR_NOMEM;
 }
 
+/* What makes one generation's tls_certs of its certificates. */
+struct cert_set {
+    struct tls_cert_use use[CONFIG_CERTS_MAX];
+    struct tls_rule *rules[CONFIG_CERTS_MAX];
+    struct tls_params params;
+    struct tls_ticket_keys *tickets;
+};
+
+static int build_certs(struct generation *g, struct cert_set *s, char *err, size_t cap)
+{
+    tls_certs_unref(g->certs);
+    g->certs = NULL;
+    for (size_t i = 0; i < g->cfg->n_certs; i++)
+        s->use[i] =
+            (struct tls_cert_use){ .cert = g->cert[i].cert, .rules = s->rules[i], .n_rules = g->cfg->certs[i].n_for };
+    return g->cfg->n_certs ? tls_certs_new(s->use, g->cfg->n_certs, &s->params, s->tickets, &g->certs, err, cap) : 0;
+}
+
+/*
+ * Each by itself can be read, but not all can be served together: beginning with what is in force, they are taken one
+ * after the other, and those with which it does not work are kept back.
+ */
+static int sort_out(struct generation *g, struct cert_set *s, const struct generation *before, char *err, size_t cap)
+{
+    struct tls_cert *fresh[CONFIG_CERTS_MAX];
+    int rc = 0;
+    for (size_t i = 0; i < g->cfg->n_certs; i++) {
+        fresh[i] = g->cert[i].cert;
+        g->cert[i].cert = tls_cert_ref(before->cert[i].cert);
+    }
+    for (size_t i = 0; i < g->cfg->n_certs; i++) {
+        tls_cert_unref(g->cert[i].cert);
+        g->cert[i].cert = fresh[i];
+        if (rc || g->cert[i].trouble)
+            continue;
+        rc = build_certs(g, s, err, cap);
+        if (rc == ERR_USAGE)
+            rc = keep_old(&g->cert[i], &before->cert[i], err);
+    }
+    return rc ? rc : build_certs(g, s, err, cap);
+}
+
 static int load_certs(int channel, struct generation *g, struct tls_ticket_keys *tickets,
                       const struct generation *before, bool keep, char *err, size_t cap)
 {
     struct config *cfg = g->cfg;
-    struct tls_cert_use use[CONFIG_CERTS_MAX];
-    struct tls_rule *rules[CONFIG_CERTS_MAX] = { 0 };
+    struct cert_set s = { .tickets = tickets,
+                          .params = { .min_version = cfg->tls.min_version,
+                                      .ciphers = cfg->tls.ciphers,
+                                      .ciphersuites = cfg->tls.ciphersuites,
+                                      .h2 = offers_h2,
+                                      .arg = g,
+                                      .no_match_alert = cfg->tls.no_match == CONFIG_NO_MATCH_ALERT } };
     int rc = 0;
     for (size_t i = 0; !rc && i < cfg->n_certs; i++) {
         rc = load_cert(channel, g, i, before, keep, err, cap);
         if (!rc)
-            rc = parse_rules(&cfg->certs[i], &rules[i], err, cap);
-        use[i] = (struct tls_cert_use){ .cert = g->cert[i].cert, .rules = rules[i], .n_rules = cfg->certs[i].n_for };
+            rc = parse_rules(&cfg->certs[i], &s.rules[i], err, cap);
     }
-    struct tls_params params = { .min_version = cfg->tls.min_version,
-                                 .ciphers = cfg->tls.ciphers,
-                                 .ciphersuites = cfg->tls.ciphersuites,
-                                 .h2 = offers_h2,
-                                 .arg = g,
-                                 .no_match_alert = cfg->tls.no_match == CONFIG_NO_MATCH_ALERT };
-    if (!rc && cfg->n_certs)
-        rc = tls_certs_new(use, cfg->n_certs, &params, tickets, &g->certs, err, cap);
+    if (!rc) {
+        rc = build_certs(g, &s, err, cap);
+        if (rc == ERR_USAGE && keep)
+            rc = sort_out(g, &s, before, err, cap);
+    }
     for (size_t i = 0; i < cfg->n_certs; i++)
-        free(rules[i]);
+        free(s.rules[i]);
     return rc;
 }
 
