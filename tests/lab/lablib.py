@@ -311,11 +311,11 @@ class Ca:
 
 
 def past(days):
-    """Words before a command that is to run so many days ago."""
+    """Words before a command that is to run so many days ago (below 0: ahead)."""
     if not days:
         return []
     need("faketime")
-    return ["faketime", "-f", f"-{days}d"]
+    return ["faketime", "-f", f"{-days:+}d"]
 
 
 def leaf_der(chain):
