@@ -23,7 +23,7 @@ static void print_time(const char *what, int64_t s)
 static bool fit_for_sstp(const struct certfile_reason *why, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        if (why[i].fatal)
+        if (why[i].severity == SEV_ERROR)
             return false;
     }
     return true;
@@ -44,7 +44,8 @@ static void show_text(const struct certfile *c, const struct certfile_reason *wh
     printf("%-12s %zu certificate%s\n", "chain", c->chain_len, c->chain_len == 1 ? "" : "s");
     printf("%-12s %s\n", "SSTP", fit_for_sstp(why, n) ? "fit" : "not fit");
     for (size_t i = 0; i < n; i++)
-        printf("  %s: %s [%s]\n    %s\n", why[i].fatal ? "error" : "warning", why[i].text, why[i].code, why[i].remedy);
+        printf("  %s: %s [%s]\n    %s\n", certfile_severity_name(why[i].severity), why[i].text, why[i].code,
+               why[i].remedy);
 }
 
 static void show_json(const struct certfile *c, const struct certfile_reason *why, size_t n, int64_t days_left)
@@ -53,20 +54,17 @@ static void show_json(const struct certfile *c, const struct certfile_reason *wh
     for (size_t i = 0; i < c->n_names; i++)
         json_array_append_new(names, json_string(c->names[i]));
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(reasons, json_pack("{s:s, s:s, s:s, s:s}", "severity", why[i].fatal ? "error" : "warning",
-                                                 "code", why[i].code, "text", why[i].text, "remedy", why[i].remedy));
+        json_array_append_new(reasons,
+                              json_pack("{s:s, s:s, s:s, s:s}", "severity", certfile_severity_name(why[i].severity),
+                                        "code", why[i].code, "text", why[i].text, "remedy", why[i].remedy));
     json_t *all = json_pack("{s:s, s:o, s:s, s:b, s:I, s:I, s:I, s:s, s:i, s:s, s:s, s:s, s:i, s:b, s:o}", "subject",
                             c->subject, "names", names, "issuer", c->issuer, "self_signed", c->self_signed,
                             "not_before", (json_int_t)c->not_before_s, "not_after", (json_int_t)c->not_after_s,
                             "days_left", (json_int_t)days_left, "key_type", c->key_type, "key_bits", c->key_bits,
                             "usage", c->eku, "sha256", c->sha256, "sha1", c->sha1, "chain_length", (int)c->chain_len,
                             "sstp_fit", fit_for_sstp(why, n), "findings", reasons);
-    if (all) {
-        json_dumpf(all, stdout, JSON_INDENT(2));
-        putchar('\n');
-    } else { /* text in it that is not UTF-8 */
-        cli_fail("the certificate holds text that JSON cannot");
-    }
+    json_dumpf(all, stdout, JSON_INDENT(2));
+    putchar('\n');
     json_decref(all);
 }
 
@@ -74,10 +72,9 @@ static int cert_show(const char *path, bool json)
 {
     static struct certfile c;
     struct certfile_reason why[CERTFILE_REASONS_MAX];
-    char text[256];
-    int rc = certfile_read(path, &c, text, sizeof text);
+    int rc = certfile_load(path, &c, why);
     if (rc < 0) {
-        cli_fail("%s: %s", path, text);
+        cli_fail("%s: %s", path, why->text);
         return rc == ERR_SYSTEM ? EXIT_USAGE : EXIT_BAD;
     }
     int64_t now = time(NULL), left = (c.not_after_s - now) / 86400;
