@@ -525,11 +525,13 @@ static void test_restart(void **state)
     char names[256], small[10];
     struct config *a = parse(CERTS), *b = parse(VPN("mtu = 1300;")),
                   *c = parse(VPN("interface = \"vpn1\"; mtu = 1301;"));
-    config_restart_needed(a, b, names, sizeof names);
+    config_restart_needed(a, b, names, sizeof names); /* added while running */
+    assert_string_equal(names, "");
+    config_restart_needed(b, a, names, sizeof names);
     assert_string_equal(names, "vpn.network, vpn.interface, vpn.mtu, vpn.nat, vpn.forward, vpn.ipv6");
     config_restart_needed(b, c, names, sizeof names);
     assert_string_equal(names, "vpn.interface, vpn.mtu");
-    config_restart_needed(a, b, small, sizeof small);
+    config_restart_needed(b, a, small, sizeof small);
     assert_string_equal(small, "vpn.netwo");
     config_free(a);
     config_free(b);
