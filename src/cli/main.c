@@ -31,6 +31,19 @@ const struct cli_command cli_commands[] = {
       "Reads the configuration as the server does and prints every finding with its place and remedy.\n"
       "Exit status: 0 nothing that stops the server, 1 errors, 2 the file cannot be read.\n",
       cli_check },
+    { "explain", "CODE, or ADDRESS[:PORT] [NAME] [METHOD URL]",
+      "what a code of Windows means here; what is served where",
+      CONFIG_HELP JSON_HELP
+      "      --list         print all codes, one a line\n"
+      "\n"
+      "CODE: 0x800B0109 or -2146762487, 691, 'RasSstp 6', 'RemoteAccess 20255', 'HTTP 503', 10054, or\n"
+      "a name from the log: binding-mismatch. Prints what it says, what causes it here and what to do.\n"
+      "\n"
+      "ADDRESS is one that clients dial: 203.0.113.5, [2001:db8::5]:443. NAME is the server name they\n"
+      "send. Prints, from the configuration alone, the certificate that is shown, the rule that decided,\n"
+      "why the others did not, and where a request goes. Exit status 1: nothing is served there, or the\n"
+      "code is not known.\n",
+      cli_explain },
     { "status", "[--json] [-c FILE]", "what the running server is doing", CONFIG_HELP SOCKET_HELP JSON_HELP,
       cli_status },
     { "sessions", "[--json] [-c FILE]", "who is connected: user, addresses, since when, bytes",
