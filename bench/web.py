@@ -51,6 +51,7 @@ http {{
   server {{
     {listen}
     root {docs};
+    location = /small {{ sendfile off; }}  # head and body in one system call
   }}
 }}
 """
@@ -67,7 +68,7 @@ NGINX_STREAM = NGINX + """
 stream {{
   map $ssl_preread_server_name $where {{ {name} 127.0.0.1:{upstream}; default 127.0.0.1:1; }}
   server {{
-    listen {server}:{port} reuseport;
+    listen {server}:{at} reuseport;
     tcp_nodelay on;
     ssl_preread on;
     proxy_pass $where;
@@ -151,8 +152,8 @@ class Door:
     def close(self):
         self.lab.close()
 
-    def conf(self, name, text, **more):
-        folder = os.path.join(self.dir, name)
+    def conf(self, what, text, **more):
+        folder = os.path.join(self.dir, what)
         os.makedirs(folder, exist_ok=True)
         os.chmod(folder, 0o755)
         path = os.path.join(folder, "conf")
@@ -173,9 +174,9 @@ class Door:
             lab.time.sleep(0.02)
         raise Failed(f"{cmd[0]} does not listen on port {port}: {p.text()[-800:]}")
 
-    def nginx(self, name, text, port, **more):
-        conf = self.conf(name, text, **{"modules": "", **more})
-        return self.start(port, "nginx", "-e", f"{self.dir}/{name}/error.log", "-p", f"{self.dir}/{name}", "-c", conf)
+    def nginx(self, folder, text, port, **more):
+        conf = self.conf(folder, text, **{"modules": "", **more})
+        return self.start(port, "nginx", "-e", f"{self.dir}/{folder}/error.log", "-p", f"{self.dir}/{folder}", "-c", conf)
 
     def up(self):
         self.docs = os.path.join(self.dir, "docs")
@@ -227,7 +228,7 @@ class Door:
     def stream(self):
         """nginx as a pass-through by the name in the ClientHello."""
         modules = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;"
-        return self.nginx("stream", NGINX_STREAM, 8445, modules=modules, name=LEGACY, upstream=UPSTREAM_TLS, port=8445)
+        return self.nginx("stream", NGINX_STREAM, 8445, modules=modules, name=LEGACY, upstream=UPSTREAM_TLS, at=8445)
 
     def load(self, way, mode, *args):
         tool = os.path.join(self.build, "bench", "gatehouse-load")
