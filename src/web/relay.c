@@ -287,7 +287,7 @@ static void client_shutdown(struct relay *r)
 static void pump_down(struct relay *r)
 {
     size_t moved = 0;
-    while (!r->over && moved < BUDGET && client_write(r) && !r->up_eof && !r->up_dry && up_read(r))
+    while (!r->over && client_write(r) && moved < BUDGET && !r->up_eof && !r->up_dry && up_read(r))
         moved += r->to_client.len;
     if (!r->to_client.len)
         buf_drop(&r->to_client);
