@@ -87,17 +87,18 @@ def replaced(text, *pairs):
 # ---- HAProxy -------------------------------------------------------------------------------------------------------
 
 class Haproxy:
-    """HAProxy in the `server` namespace, master and worker; conf may use @DIR@ and has the stats socket @SOCK@."""
+    """HAProxy in a namespace (`server`), master and worker; conf may use @DIR@ and has the stats socket @SOCK@."""
 
-    def __init__(self, lab, conf, port, label="haproxy"):
+    def __init__(self, lab, conf, port, label="haproxy", ns=None):
         need("haproxy")
+        ns = ns or lab.server
         self.lab, self.dir = lab, lab.fresh_dir(label)
         self.sock = os.path.join(lab.run_dir, os.path.basename(self.dir) + ".sock")
         path = os.path.join(self.dir, "haproxy.cfg")
         with open(path, "w", encoding="ascii") as f:
             f.write(conf.replace("@DIR@", self.dir).replace("@SOCK@", self.sock))
-        self.proc = lab.server.start(["haproxy", "-W", "-f", path], os.path.join(self.dir, "haproxy.log"))
-        wait_for(lambda: lab.server.listening(port) or not self.proc.alive(), 10, "HAProxy")
+        self.proc = ns.start(["haproxy", "-W", "-f", path], os.path.join(self.dir, "haproxy.log"))
+        wait_for(lambda: ns.listening(port) or not self.proc.alive(), 10, "HAProxy")
         check(self.proc.alive(), f"HAProxy: {self.proc.log()}")
 
     def reload(self):

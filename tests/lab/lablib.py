@@ -724,7 +724,7 @@ class Sstpc:
     REDIALS_MAX = 40  # in one run: more is no race
     redials = 0
 
-    def __init__(self, uml, user, password, host, ca=None, sni=True, routes=(), pppd=""):
+    def __init__(self, uml, user, password, host, ca=None, sni=True, routes=(), pppd="", more=""):
         self.uml, self.n, self.routes = uml, next(uml.calls), routes
         self.unit = f"ppp{self.n}"
         self.file = f"/run/sstpc-{self.n}.log"
@@ -732,7 +732,7 @@ class Sstpc:
         opts = f"{self.OPTIONS} unit {self.n} {pppd}"
         self.command = (
             f"setsid sstpc --log-stderr --log-level 4 --uuid 00000000-0000-0000-0000-{self.n:012d} {trust} "
-            f"{'--tls-ext ' if sni else ''}--user '{user}' --password '{password}' {host} -- {opts} "
+            f"{'--tls-ext ' if sni else ''}{more} --user '{user}' --password '{password}' {host} -- {opts} "
             f">{self.file} 2>&1 </dev/null & echo $! >/run/sstpc-{self.n}.pid")
         self._dial()
         _register(self)

@@ -13,6 +13,7 @@ from lablib import LabError, need, wait_for
 
 NGINX_PLAIN, NGINX_H2, NGINX_PROXY, NGINX_PROXY_H2 = 8080, 8081, 8082, 8083
 APACHE_PLAIN, APACHE_PROXY = 8090, 8091
+CADDY = 8095
 SINK = 8088  # where both pass /sink on to: a server of the test's own
 
 
@@ -132,6 +133,42 @@ CustomLog {self.access} who
                 return [x for x in f if pattern in x]
             return None
         return wait_for(look, timeout, f"{pattern} in Apache's access log")[-1].strip()
+
+    def stop(self):
+        self.proc.close()
+
+
+class Caddy:
+    """Caddy with one port for HTTP/1.1 and h2c, and certificates left to us."""
+
+    def __init__(self, lab):
+        need("caddy")
+        self.lab, self.dir = lab, lab.fresh_dir("caddy")
+        self.docs = os.path.join(self.dir, "docs")
+        os.makedirs(self.docs)
+        with open(os.path.join(self.docs, "index.html"), "w", encoding="ascii") as f:
+            f.write("<title>caddy</title>hello from caddy\n")
+        conf = os.path.join(self.dir, "Caddyfile")
+        with open(conf, "w", encoding="ascii") as f:
+            f.write(f"""{{
+    auto_https off
+    admin off
+    servers {{
+        protocols h1 h2c
+    }}
+}}
+:{CADDY} {{
+    bind 127.0.0.1
+    root * {self.docs}
+    file_server
+}}
+""")
+        self.proc = lab.server.start(["caddy", "run", "--adapter", "caddyfile", "--config", conf],
+                                     os.path.join(self.dir, "caddy.log"),
+                                     env={"XDG_DATA_HOME": self.dir, "XDG_CONFIG_HOME": self.dir})
+        wait_for(lambda: lab.server.listening(CADDY) or not self.proc.alive(), 15, lambda: f"caddy: {self.proc.log()}")
+        if not self.proc.alive():
+            raise LabError(f"caddy: {self.proc.log()}")
 
     def stop(self):
         self.proc.close()
