@@ -271,8 +271,8 @@ class Ca:
 
     def issue(self, name, names, key="P-256", eku="serverAuth", days=20, ago=0, extra=""):
         """
-        A server certificate for names (DNS names or addresses), made `ago` days ago, with a new key ("rsa:2048", "P-256")
-        or that of a file; extra: more lines of extensions. Returns (chain file, key file).
+        A server certificate for names (DNS names or addresses), made `ago` days ago, with a new key ("rsa:2048",
+        "P-256") or that of a file; extra: more lines of extensions. Returns (chain file, key file).
         """
         base = os.path.join(self.dir, name)
         alg = ["-newkey", key] if key.startswith("rsa") else ["-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{key}"]
@@ -286,9 +286,9 @@ class Ca:
             f.write("basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,keyEncipherment\n"
                     f"extendedKeyUsage={eku}\nsubjectAltName={san}\n{extra}\n")
         sh(["openssl", "req", "-new", "-key", base + ".key", "-subj", f"/CN={names[0]}", "-out", base + ".csr"])
-        sh(past(ago) + ["openssl", "x509", "-req", "-sha256", "-days", str(days), "-in", base + ".csr", "-CA", self.cert,
-                        "-CAkey", self.key, "-set_serial", str(next(self._serial)), "-extfile", base + ".ext",
-                        "-out", base + ".crt"])
+        sh(past(ago) + ["openssl", "x509", "-req", "-sha256", "-days", str(days), "-in", base + ".csr",
+                        "-CA", self.cert, "-CAkey", self.key, "-set_serial", str(next(self._serial)),
+                        "-extfile", base + ".ext", "-out", base + ".crt"])
         with open(base + ".pem", "w", encoding="ascii") as out:
             for part in (base + ".crt", self.cert):
                 with open(part, encoding="ascii") as f:
@@ -503,6 +503,14 @@ class Gatehouse:
         """Runs a control command in the namespace; returns its JSON, or text where there is none."""
         out = self.ns.sh(gatehouse_path(), argv[0], "--json", "-c", self.conf_path, *argv[1:], ok=ok)
         return json.loads(out) if out.strip() else None
+
+    def findings(self):
+        """What `check` says of the configuration: (exit status, {code: finding})."""
+        for status in (0, 1, 2):
+            with contextlib.suppress(LabError):
+                out = self.ns.sh(gatehouse_path(), "check", "--json", "-c", self.conf_path, ok=(status,))
+                return status, {f["code"]: f for f in json.loads(out)["findings"]}
+        raise LabError("check ends neither with 0, 1 nor 2")
 
     def sessions(self):
         data = self.cli("sessions")

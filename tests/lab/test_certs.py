@@ -81,9 +81,18 @@ def stock_client_dials(lab, gh, want, host, sni=True, ca=True):
 # ---- the ways to a mismatch elsewhere ------------------------------------------------------------------------------
 
 def test_vpn_added_later(lab):
-    """A web certificate on 0.0.0.0:443 and nothing else; later the VPN's own, without a restart."""
+    """
+    A web certificate on 0.0.0.0:443 and nothing else; then the VPN comes, then a certificate of its own, all without a
+    restart. Calls come up over both families from the moment that there is a VPN.
+    """
     web, vpn = slow_pair(lab, "later-web"), lab.vpn
-    with lab.gatehouse(certificates=[entry("web", web, "0.0.0.0:443")]) as gh:
+    with lab.gatehouse(certificates=[entry("web", web, "0.0.0.0:443")], vpn=None) as gh:
+        for host in (SERVER4, SERVER6):
+            with Client(lab.client, host, ca=lab.ca.cert) as c:
+                check(c.cert == leaf_der(web[0]), f"{host}: not the web certificate")
+                c.send(c.request())
+                check(c.read_head().startswith(b"HTTP/1.1 400 "), "a call without a VPN is answered otherwise")
+        reload(gh, gh.conf["certificates"], vpn=lab.conf()["vpn"])
         for host, name in ((SERVER4, "vpn.example.com"), (SERVER6, "six.example.com"), (SERVER4, None),
                            (SERVER6, None)):
             dials(lab, web, host, name)
@@ -183,8 +192,24 @@ def check_cell(lab, names, subset, host, asked, alert):
     check(got == [want], f"rules {subset}, {host}, SNI {ASKED[asked]}: {got} instead of {want}")
 
 
+def explain_agrees(gh, subset, host, asked, alert):
+    """`explain` says the same, and why every other rule lost."""
+    want = expected(subset, host, asked)
+    refused = alert and not want
+    out = json.loads(gh.ns.sh(gatehouse_path(), "explain", "--json", "-c", gh.conf_path, host,
+                              *([ASKED[asked]] if asked else []), ok=(1 if refused else 0,)))
+    told = [c["name"] for c in out["certificates"]]
+    case = f"rules {subset}, {host}, SNI {ASKED[asked]}: explain says {out}"
+    check(out["refused"] == bool(refused) and out["rule"] == RULES.get(want), case)
+    check(told == ([] if refused else [want or subset[0]]), case)
+    check({x["certificate"] for x in out["lost"]} == set(subset) - {want} and all(x["why"] for x in out["lost"]), case)
+
+
 def test_every_combination(lab):
-    """Every set of rules, each address of the server, each kind of name: what is served is what the order says."""
+    """
+    Every set of rules, each address of the server, each kind of name: what is served is what the order says, and what
+    `explain` says (asked for each eighth set, and each rule alone).
+    """
     files = {r: lab.ca.issue(f"cell-{r}", NAMES) for r in RULES}
     names = {leaf_der(f[0]): r for r, f in files.items()}
     subsets = [s for n in range(1, len(RULES) + 1) for s in itertools.combinations(RULES, n)]
@@ -195,6 +220,8 @@ def test_every_combination(lab):
                    tls={"no-match": "alert" if n % 2 else "default"})
             for host, asked in cells:
                 check_cell(lab, names, subset, host, asked, n % 2)
+                if n < len(RULES) or n % 8 == 0 or n == len(subsets) - 1:
+                    explain_agrees(gh, subset, host, asked, n % 2)
     print(f"# {len(subsets)} sets of rules, {len(subsets) * len(cells)} handshakes")
 
 
@@ -294,15 +321,6 @@ def test_resumption_under_another_name(lab):
 
 # ---- contradictions ------------------------------------------------------------------------------------------------
 
-def findings(gh):
-    """What `check` finds: (exit status, {code: finding})."""
-    out = lambda ok: gh.ns.sh(gatehouse_path(), "check", "--json", "-c", gh.conf_path, ok=ok)  # noqa: E731
-    for status in (0, 1, 2):
-        with contextlib.suppress(LabError):
-            return status, {f["code"]: f for f in json.loads(out((status,)))["findings"]}
-    raise LabError("check said neither 0, 1 nor 2")
-
-
 def start_is_refused(gh, pattern):
     """`serve` ends with status 2 and one line that says why."""
     gh.spawn()
@@ -339,11 +357,29 @@ def test_contradictions(lab):
     for label, certs, code, words in cases:
         gh = lab.gatehouse(certificates=certs)
         gh.write_conf()
-        status, found = findings(gh)
+        status, found = gh.findings()
         check(status == 1 and code in found, f"{label}: check says {status}, {list(found)} and not {code}")
         check(found[code]["severity"] == "error" and found[code]["line"] > 0 and found[code]["remedy"],
               f"{label}: {found[code]}")
         start_is_refused(gh, words)
+    named = [entry("a", one, "vpn.example.com")]
+    strict = {"tls": {"no-match": "alert"}}
+    for label, certs, more, code in (
+            ("no certificate without a name", named, strict, "cert-none-without-name"),
+            ("none for an address", [entry("a", one, f"{OTHER4}:443")], strict, "cert-none-for-address"),
+            ("none for a name", named, {**strict, "web": [{"name": "blog.example.org"}]}, "cert-none-for-name"),
+            ("a name that is not in it", [entry("a", one, "default", "blog.example.org")], {}, "cert-wrong-name"),
+            ("an address without listener", [entry("a", one, "default", "192.0.2.77:8443")], {}, "cert-for-unused"),
+            ("a name that is passed through", named,
+             {"passthrough": [{"name": "vpn.example.com", "upstream": "127.0.0.1:9443"}]}, "passthrough-contradicts"),
+            ("our own port as upstream", named, {"web": [{"upstream": "127.0.0.1:443"}]}, "upstream-loops"),
+            ("a pool that is a local network", named, {"vpn": {"network": ["192.0.2.0/24"]}}, "vpn-network-overlaps")):
+        gh = lab.gatehouse(certificates=certs, **more)
+        gh.write_conf()
+        status, found = gh.findings()
+        check(code in found, f"{label}: check says {status}, {list(found)} and not {code}")
+        check(status == (1 if found[code]["severity"] == "error" else status), f"{label}: {status} {found[code]}")
+        check(found[code]["line"] > 0 and found[code]["remedy"], f"{label}: {found[code]}")
     with lab.gatehouse(certificates=[entry("a", one, "default")]) as gh:  # and by a reload, which changes nothing
         since = gh.mark()
         gh.write_conf({**gh.conf, "certificates": cases[0][1]})
@@ -368,10 +404,10 @@ def test_old_and_new_present(lab):
         status = gh.cli("status")["certificates"]
         check([c["sha256"] for c in status] == [sha256(leaf_der(new[0]))], f"status: {status}")
         check(not gh.events("certificate-expired"), "an expired certificate that is not configured is told of")
-        check(findings(gh)[1].keys().isdisjoint({"cert-expired"}), "check speaks of a file that is not configured")
+        check(gh.findings()[1].keys().isdisjoint({"cert-expired"}), "check speaks of a file that is not configured")
     both = lab.gatehouse(certificates=[entry("old", old, "default"), entry("new", new, "default")])
     both.write_conf()
-    status, found = findings(both)
+    status, found = both.findings()
     check(status == 1 and {"cert-same-key-type", "cert-expired"} <= found.keys(), f"check: {status} {list(found)}")
     check('"old" and "new"' in found["cert-same-key-type"]["text"], f"{found['cert-same-key-type']}")
     start_is_refused(both, r"old.*new.*same type of key")

@@ -1,5 +1,5 @@
-"""What lies between the client and the door, or behind it: a NAT router, forward proxies, a device that re-encrypts, and
-three kinds of web server by name.
+"""What lies between the client and the door, or behind it: a NAT router, forward proxies, a device that re-encrypts,
+and three kinds of web server by name.
 """
 
 import contextlib
