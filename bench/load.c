@@ -39,7 +39,8 @@ struct load {
     bool json, hold;
     const char *tun;
     int mtu;
-    const char *mode, *sni, *sigalgs, *path;
+    const char *mode, *sni, *path;
+    char *sigalgs; /* not const for OpenSSL's macro */
     unsigned ms_long;
 
     int ep;
@@ -209,7 +210,7 @@ static int many(struct load *l)
     return good ? 0 : 1;
 }
 
-static SSL_CTX *tls_context(const char *version, const char *sigalgs)
+static SSL_CTX *tls_context(const char *version, char *sigalgs)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     int v = strcmp(version, "1.2") == 0 ? TLS1_2_VERSION : TLS1_3_VERSION;
