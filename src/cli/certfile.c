@@ -290,11 +290,6 @@ int certfile_read(const char *path, struct certfile *out, char *why, size_t cap)
 
 static int key_judge(STACK_OF(X509) * all, EVP_PKEY *key, struct certfile_reason *why)
 {
-    int type = EVP_PKEY_get_base_id(key);
-    if (type != EVP_PKEY_RSA && type != EVP_PKEY_EC && type != EVP_PKEY_ED25519) {
-        say(why, "key-type", "get a certificate with one of these", "it is neither RSA, ECDSA nor Ed25519");
-        return ERR_USAGE;
-    }
     for (int i = 0; i < sk_X509_num(all); i++) {
         if (X509_check_private_key(sk_X509_value(all, i), key) != 1)
             continue;
