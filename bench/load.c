@@ -39,8 +39,8 @@ struct load {
     bool json, hold;
     const char *tun;
     int mtu;
-    const char *mode, *sni, *path;
-    char *sigalgs; /* not const for OpenSSL's macro */
+    const char *mode, *path;
+    char *sni, *sigalgs; /* not const for OpenSSL's macros */
     unsigned ms_long;
 
     int ep;

@@ -10,7 +10,7 @@
 struct web_cfg {
     struct sockaddr_in server;
     SSL_CTX *tls;
-    const char *sni;         /* NULL: none is sent */
+    char *sni;               /* NULL: none is sent; not const for OpenSSL's macro */
     const char *path;        /* what a download asks for */
     unsigned total, at_once; /* handshakes in all; connections at a time */
     unsigned ms;             /* how long a download goes on */
