@@ -74,7 +74,20 @@ static void say_listeners(const struct config *c, const struct route_ask *ask)
     explain_field("do", "dial an address, family and port of these, or add one to listen.address (it needs a restart)");
 }
 
-static int say_certificate(const struct config_cert *cert)
+/* What a client that dials so would say of it, NULL: nothing. */
+static const char *objection(const struct certfile *f, const char *name)
+{
+    int64_t now = time(NULL);
+    if (now >= f->not_after_s)
+        return "expired: clients refuse it";
+    if (now < f->not_before_s)
+        return "not valid yet: clients refuse it";
+    if (name && !certfile_names_host(f, name))
+        return "does not have the name that was dialled: clients refuse it";
+    return NULL;
+}
+
+static int say_certificate(const struct config_cert *cert, const char *name)
 {
     static struct certfile f; /* large */
     char why[256], from[32], until[32];
@@ -91,6 +104,7 @@ static int say_certificate(const struct config_cert *cert)
     explain_field("SHA-256", f.sha256);
     explain_field("SHA-1", f.sha1);
     say("valid", "%s to %s", from, until);
+    explain_field("warning", objection(&f, name));
     return EXIT_GOOD;
 }
 
@@ -180,7 +194,7 @@ int route_print_text(const struct config *c, const struct route_ask *ask, const 
     if (good(r))
         say_request(c, ask, r);
     for (size_t i = 0; i < c->n_certs; i++)
-        if (is_shown(r, i) && say_certificate(&c->certs[i]) != EXIT_GOOD)
+        if (is_shown(r, i) && say_certificate(&c->certs[i], ask->where.sni) != EXIT_GOOD)
             status = EXIT_BAD;
     return status;
 }
@@ -197,7 +211,7 @@ static json_t *addr_json(const struct config_addr *a)
     return text_json(a->len ? a->text : NULL);
 }
 
-static json_t *cert_json(const struct config_cert *cert, int *status)
+static json_t *cert_json(const struct config_cert *cert, const char *name, int *status)
 {
     static struct certfile f; /* large */
     char why[256];
@@ -212,16 +226,17 @@ static json_t *cert_json(const struct config_cert *cert, int *status)
                              json_string(f.subject), "key_type", f.key_type, "key_bits", f.key_bits);
     json_object_update(o, more);
     json_decref(more);
+    json_object_set_new(o, "warning", text_json(objection(&f, name)));
     return o;
 }
 
-static void tls_json(const struct config *c, const struct route *r, json_t *o, int *status)
+static void tls_json(const struct config *c, const char *name, const struct route *r, json_t *o, int *status)
 {
     char text[300];
     json_t *certs = json_array(), *lost = json_array();
     for (size_t i = 0; i < c->n_certs; i++)
         if (is_shown(r, i))
-            json_array_append_new(certs, cert_json(&c->certs[i], status));
+            json_array_append_new(certs, cert_json(&c->certs[i], name, status));
     for (size_t i = 0; i < r->n_rules; i++) {
         tls_rule_text(&r->rules[i].rule, text, sizeof text);
         if (r->rules[i].why)
@@ -270,7 +285,7 @@ int route_print_json(const struct config *c, const struct route_ask *ask, const 
                             json_pack("{s:s, s:s, s:s}", "name", r->pass->name, "upstream", r->pass->upstream.text,
                                       "proxy_protocol", proxy_name(r->pass->proxy_protocol)));
     else if (r->listener == ROUTE_TLS)
-        tls_json(c, r, o, &status);
+        tls_json(c, ask->where.sni, r, o, &status);
     else if (r->listener == ROUTE_FRONT)
         front_json(c, o);
     if (r->site && good(r))

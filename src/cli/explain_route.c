@@ -232,7 +232,9 @@ int route_decide(const struct config *c, const struct route_ask *ask, struct rou
         if (rc)
             return rc;
     }
-    out->site = config_site(c, ask->where.sni);
+    /* A front tells the name in the PROXY header, if at all. */
+    bool named = out->listener == ROUTE_TLS || c->offload.proxy_required;
+    out->site = config_site(c, named ? ask->where.sni : NULL);
     if (ask->method)
         decide_request(c, ask, out);
     return 0;

@@ -49,7 +49,7 @@ class Help(Cli):
     def test_help_fits_a_screen(self):
         out, _ = self.run_it("--help")
         self.assertLessEqual(out.count("\n"), 24)
-        for command in "serve check status sessions disconnect reload drain user cert".split():
+        for command in "serve check explain status sessions disconnect reload drain user cert".split():
             self.assertIn(f"\n  {command} ", out)
             text, _ = self.run_it(command, "--help")
             self.assertLessEqual(text.count("\n"), 24)
