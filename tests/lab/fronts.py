@@ -1,4 +1,4 @@
-"""What stands before the door or beside it: HAProxy, nginx with a certificate of its own, and headers as they send them."""
+"""What stands before the door or beside it: HAProxy, nginx with a certificate of its own, and headers as they send."""
 
 import hashlib
 import os
@@ -39,8 +39,8 @@ def leaf(path):
     """The first certificate of a PEM file, as DER."""
     with open(path, encoding="ascii") as f:
         text = f.read()
-    start = text.index("-----BEGIN CERTIFICATE")
-    return ssl.PEM_cert_to_DER_cert(text[start:text.index("-----END CERTIFICATE", start)] + "-----END CERTIFICATE-----\n")
+    text = text[text.index("-----BEGIN CERTIFICATE"):]
+    return ssl.PEM_cert_to_DER_cert(text[:text.index("-----END CERTIFICATE")] + "-----END CERTIFICATE-----\n")
 
 
 def sha256(der):
@@ -147,7 +147,8 @@ class NginxTls:
         for d in (self.docs, os.path.join(self.dir, "tmp")):
             os.makedirs(d)
             os.chmod(d, 0o777)
-        temp = "".join(f"{n}_temp_path {self.dir}/tmp/{n}; " for n in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body"))
+        temp = "".join(f"{n}_temp_path {self.dir}/tmp/{n}; "
+                       for n in ("proxy", "fastcgi", "uwsgi", "scgi", "client_body"))
         conf = os.path.join(self.dir, "nginx.conf")
         with open(conf, "w", encoding="ascii") as f:
             f.write(f"""daemon off;
@@ -158,7 +159,7 @@ error_log {self.dir}/error.log info;
 events {{ worker_connections 2048; }}
 http {{
   {temp}
-  log_format who '$remote_addr $proxy_protocol_addr $proxy_protocol_port "$request" $status $ssl_protocol $ssl_server_name';
+  log_format who '$remote_addr $proxy_protocol_addr "$request" $status $ssl_protocol $ssl_server_name';
   access_log {self.access} who;
   client_max_body_size 0;
   client_header_timeout 2s;

@@ -1,6 +1,6 @@
-"""PEM files as people and editors leave them, in the whole daemon: at the start (refused, with the place and what to do), at
-a reload (refused, the old one stays) and as a change that is noticed (the last good one is served on, and the log says
-why). CRLF and a byte order mark are no fault.
+"""PEM files as people and editors leave them, in the whole daemon: at the start (refused, with the place and what to
+do), at a reload (refused, the old one stays) and as a change that is noticed (the last good one is served on, and the
+log says why). CRLF and a byte order mark are no fault.
 """
 
 import contextlib
@@ -41,9 +41,9 @@ def faults(chain, key, other_key):
     return {
         "chain empty": ("chain", b"", r"chain file is empty"),
         "chain of blanks": ("chain", b"\n\r\n \n", r"no certificate in its chain file"),
-        "chain cut in the leaf": ("chain", cut, r"certificate 1 of its chain cannot be read"),
-        "chain cut before its END": ("chain", chain[:leaf_end], r"certificate 1 of its chain cannot be read"),
-        "chain cut in the second": ("chain", chain[:second + 200], r"certificate 2 of its chain cannot be read"),
+        "chain cut in the leaf": ("chain", cut, r"certificate 1 .*chain.* cannot be read"),
+        "chain cut before its END": ("chain", chain[:leaf_end], r"certificate 1 .*chain.* cannot be read"),
+        "chain cut in the second": ("chain", chain[:second + 200], r"certificate 2 .*chain.* cannot be read"),
         "chain with a changed letter": ("chain", chain[:200] + b"!" + chain[201:], r"certificate 1 .*cannot be read"),
         "chain in the wrong order": ("chain", chain[second:] + chain[:second], r"put the leaf first"),
         "chain of 10 MiB": ("chain", chain + padding, r"larger than 1 MiB"),
@@ -99,7 +99,7 @@ def state(p):
 
 
 def test_noticed(lab, p):
-    """A bad file that appears: certificate-kept says why, status too; the good one is served on; mended, all is well."""
+    """A bad file that appears: certificate-kept says why, status too; the good one stays; mended, all is well."""
     for label in NOTICED:
         (which, data, pattern), since = p.faults[label], p.gh.mark()
         fronts.put(p.chain if which == "chain" else p.key, data)
@@ -121,7 +121,8 @@ def test_reload(lab, p):
         fronts.put(p.chain if which == "chain" else p.key, data)
         p.gh.cli("reload", ok=(1,))
         e = p.gh.wait_event("reload-failed", since=since)
-        check(re.search(pattern, e["reason"]) and re.search(r"gatehouse\.conf:\d+: ", e["reason"]), f"{label}: {e['text']}")
+        check(re.search(pattern, e["reason"]) and re.search(r"gatehouse\.conf:\d+: ", e["reason"]),
+              f"{label}: {e['text']}")
         mend(p)
     served(lab, p)
     p.gh.cli("reload")
@@ -134,7 +135,8 @@ def test_no_fault(lab, p):
     def crlf(data):
         return data.replace(b"\n", b"\r\n")
     for label, change in (("CRLF", crlf), ("BOM", lambda d: mark + d), ("BOM and CRLF", lambda d: mark + crlf(d)),
-                          ("words around", lambda d: text + d + b"\nthe end\n"), ("no newline", lambda d: d.rstrip(b"\n")),
+                          ("words around", lambda d: text + d + b"\nthe end\n"),
+                          ("no newline", lambda d: d.rstrip(b"\n")),
                           ("key and chain in both", lambda _: read(fresh[1]) + read(fresh[0]))):
         fresh = lab.ca.issue("fresh", [NAME])
         since = p.gh.mark()

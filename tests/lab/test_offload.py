@@ -1,5 +1,5 @@
-"""TLS that HAProxy ends, or passes on with a PROXY header: calls bind to the certificate that it shows, whoever replaces
-it meanwhile; the client's address is the one in the header, from those who may say so and nobody else.
+"""TLS that HAProxy ends, or passes on with a PROXY header: calls bind to the certificate that it shows, also when it is
+replaced meanwhile; the client's address is the one in the header, from those who may say so and nobody else.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ TIMEOUT = 2
 
 def front_conf(lab, site, offload=None, **changes):
     """
-    The laboratory's configuration with listen and offload of the documentation, as it is written there but for the path.
+    The laboratory's configuration with listen and offload of the documentation, as written there but for paths.
     offload: [(old, new)] to change in that text.
     """
     conf = lab.conf(listen=None, certificates=None, **{"worker": {"threads": 1}, **changes})
@@ -459,7 +459,8 @@ def bad_headers():
                 b"PROXY UNKNOWN" + b"x" * 200 + b"\r\n", b"PROXY TCP4 " + b"1" * 5000,
                 b"PROXY TCP4 203.0.113.9 192.0.2.2 01 2\r\n", b"PROXY TCP4 203.0.113.9 192.0.2.2 1 2 3\r\n",
                 b"PROXY TCP4 203.0.113.9\0 192.0.2.2 1 2\r\n",
-                v2_raw(0x21, 0x11, b"\1" * 12, 4097) + b"\0" * 5000, v2_raw(0x21, 0x11, b"\1" * 12, 65535) + b"\0" * 70000,
+                v2_raw(0x21, 0x11, b"\1" * 12, 4097) + b"\0" * 5000,
+                v2_raw(0x21, 0x11, b"\1" * 12, 65535) + b"\0" * 70000,
                 v2_raw(0x21, 0x11, b"\1" * 11), v2_raw(0x21, 0x21, b"\1" * 35), v2_raw(0x21, 0x11, b""),
                 v2_raw(0x11, 0x11, b"\1" * 12), v2_raw(0x22, 0x11, b"\1" * 12), v2_raw(0x21, 0x41, b"\1" * 12),
                 v2_raw(0x21, 0x13, b"\1" * 12), v2(tlvs=fronts.tlv(2, b"abc", 4)), v2(tlvs=b"\x02"), v2(tlvs=b"\x02\0"))
@@ -481,7 +482,8 @@ def test_bad_headers(lab):
         knock(lab, GET)
         told = gh.events("refused")
         check({e["cause"] for e in told} == {"proxy-header"}, f"causes: {told}")
-        check(sum(1 + int(e.get("dropped", 0)) for e in told) == len(cases) + 1, f"of {len(cases) + 1}: {told[-1]['text']}")
+        total = sum(1 + int(e.get("dropped", 0)) for e in told)
+        check(total == len(cases) + 1, f"{total} refusals of {len(cases) + 1}: {told[-1]['text']}")
         check(call.ping(INSIDE4), "the call no longer passes data")
         check(not gh.events("web-done"), "something was passed on")
         call.hang_up()
@@ -489,7 +491,7 @@ def test_bad_headers(lab):
 
 
 def test_sources_are_counted(lab):
-    """The limits of one source go by the header: one claimed address is full, another is not; the front itself is free."""
+    """The limits of one source go by the header: one claimed address is full, another not; the front is free."""
     with door(lab, limits={"unauthenticated-per-source": 4, "handshake-timeout": 8, "head-timeout": 8}) as gh:
         socks = []
 
@@ -550,7 +552,8 @@ def test_balancer(lab):
     need("haproxy")
     other = lab.ca.issue("dialled", NAMES)
     base = lab.conf()
-    certs = [*base["certificates"], {"name": "dialled", "chain": other[0], "key": other[1], "for": [f"{SERVER4}:{DOOR}"]}]
+    certs = [*base["certificates"], {"name": "dialled", "chain": other[0], "key": other[1],
+                                      "for": [f"{SERVER4}:{DOOR}"]}]
     conf = fronts.from_docs("# /etc/haproxy/haproxy.cfg: TLS goes through")
     with lab.gatehouse(listen={"address": ["0.0.0.0:443"], "proxy-from": ["127.0.0.1"]}, certificates=certs,
                        worker={"threads": 1}, limits={"unauthenticated-per-source": 3}) as gh, \

@@ -1,5 +1,5 @@
-"""Names whose TLS another server ends: nginx with its own certificate, another SSTP server, and ClientHellos of all kinds
-in front of them. A call through this door and a download through the passage are not disturbed by any of it.
+"""Names whose TLS another server ends: nginx with its own certificate, another SSTP server, and ClientHellos of all
+kinds in front of them. A call through this door and a download through the passage are not disturbed by any of it.
 """
 
 import contextlib
@@ -146,7 +146,8 @@ def hellos(lab, name, n, **kw):
 
 
 def hello_with(name=b"legacy.example.com", pad=0, length=None, list_length=None, name_length=None, ext_length=None,
-               exts_length=None, body_length=None, record_length=None, kind=1, record=22, major=3, session=0, again=False):
+               exts_length=None, body_length=None, record_length=None, kind=1, record=22, major=3, session=0,
+               again=False):
     """A ClientHello built by hand; each length in it can lie."""
     def n16(true, lie):
         return struct.pack("!H", true if lie is None else lie)
@@ -378,11 +379,13 @@ HOSTILE = {
     "list of no length": hello_with(list_length=0), "name too long": hello_with(name_length=300),
     "name of no length": hello_with(name_length=0), "name of 60000": hello_with(name_length=60000),
     "two names": hello_with(again=True), "session of 255": hello_with(session=255),
-    "not a ClientHello": hello_with(kind=2), "an alert": hello_with(record=21), "application data": hello_with(record=23),
+    "not a ClientHello": hello_with(kind=2), "an alert": hello_with(record=21),
+    "application data": hello_with(record=23),
     "TLS 9": hello_with(major=9), "name with a NUL": hello_with(name=b"legacy.example.com\0.evil.com"),
     "name with a slash": hello_with(name=b"../legacy.example.com"), "name of 255": hello_with(name=b"a" * 255),
     "name that is no text": hello_with(name=bytes(range(128, 160))), "20 KiB": hello_with(pad=20480),
-    "64 KiB": hello_with(pad=60000), "HTTP": b"GET / HTTP/1.1\r\nHost: legacy.example.com\r\n\r\n", "zeros": b"\0" * 4096,
+    "64 KiB": hello_with(pad=60000), "HTTP": b"GET / HTTP/1.1\r\nHost: legacy.example.com\r\n\r\n",
+    "zeros": b"\0" * 4096,
     "SSLv2": bytes.fromhex("802e0100020015000000100100800300800700c0060040020080040080") + b"r" * 16,
     "empty records": b"\x16\x03\x01\x00\x00" * 2000, "one-byte records": b"\x16\x03\x01\x00\x01\x01" * 3000,
     "a lone record header": b"\x16\x03\x01\x02\x00",
