@@ -166,8 +166,10 @@ static uint32_t base4(const struct check_addr *a)
 
 static bool overlap(const struct config_net4 *net, const struct check_addr *a)
 {
+    if (a->family != 4)
+        return false;
     uint32_t both = mask4(a->bits) & mask4(net->prefix);
-    return a->family == 4 && (base4(a) & both) == (net->base & both);
+    return (base4(a) & both) == (net->base & both);
 }
 
 static void check_network(struct check *k, const struct config_net4 *net)
