@@ -178,10 +178,12 @@ static void check_addresses(struct shown *s)
                 "and tls.no-match is alert",
                 named.text);
     if (dead.n)
-        finding(s->k, SEV_ERROR, "cert-none-for-address", c->path, line,
-                "add the address, or \"default\", to the for of a certificate",
-                "no certificate can be shown at %s: every client is refused there, since tls.no-match is alert",
-                dead.text);
+        finding(
+            s->k, SEV_ERROR, "cert-none-for-address", c->path, line,
+            "add the address, or \"default\", to the for of a certificate",
+            "no certificate can be shown at %s, but at addresses with a rule of their own: clients are refused there, "
+            "since tls.no-match is alert",
+            dead.text);
 }
 
 static void check_unused(struct shown *s)

@@ -323,12 +323,18 @@ class Files(Case):
         for md in ("sha1", "md5"):
             self.leaf(md=md, issuer="signer")
             self.assertIn(md.upper(), self.expect(("error", "cert-signature-weak"), line=3)["text"])
+        self.leaf(md="ripemd160", issuer="signer")
+        self.assertIn("cannot be served", self.expect(("error", "cert-unusable"), line=3)["text"])
         self.leaf(md="sha1", issuer=None)  # of a root, nobody looks at it
         self.expect(("note", "cert-self-signed"))
 
     def test_names(self):
         self.leaf(names=None)
         self.expect(("warning", "cert-no-san"), line=3)
+        sh("openssl", "req", "-x509", "-config", self.pki.at("ca.conf"), "-key", self.pki.at("leaf.key"), "-subj", "/O=x", "-days", "90",
+           "-addext", "extendedKeyUsage=serverAuth", "-out", self.path("nameless"))
+        self.config(self.cert(pem=self.path("nameless")))
+        self.expect(("error", "cert-no-name"), ("note", "cert-self-signed"), line=3)
         self.pki.issue("x")
         self.config(self.cert("x", rules=["default", "vpn.example.com", "www.example.com", "0.0.0.0:443"]))
         self.assertIn('"www.example.com"', self.expect(("warning", "cert-wrong-name"), line=3)["text"])
@@ -445,9 +451,9 @@ class Shown(Case):
         self.setup_certs(["vpn.example.com"], extra=self.ALERT)
         self.expect(("warning", "cert-none-without-name"), line=1)
         self.setup_certs(["[::]:443"], extra=self.ALERT)
-        self.assertIn(" 0.0.0.0:443:", self.expect(("error", "cert-none-for-address"), line=1)["text"])
+        self.assertIn(" 0.0.0.0:443,", self.expect(("error", "cert-none-for-address"), line=1)["text"])
         self.setup_certs(["0.0.0.0:443"], extra=self.ALERT, listen='listen: { address = [ "0.0.0.0:443", "[::]:443", "[::]:8443" ]; };')
-        self.assertIn(" [::]:8443:", self.expect(("error", "cert-none-for-address"), line=1)["text"])
+        self.assertIn(" [::]:8443,", self.expect(("error", "cert-none-for-address"), line=1)["text"])
         self.setup_certs(["0.0.0.0:443"], extra=self.ALERT)
         self.expect()
 
