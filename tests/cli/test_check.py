@@ -563,6 +563,41 @@ class Net(Case):
         self.expect(("error", "vpn-network-overlaps"))
 
 
+class Rest(Case):
+    """What has little to do with certificates."""
+
+    def change(self, old, new):
+        self.config()
+        text = read(self.path("g.conf"))
+        self.assertIn(old, text)
+        write(self.path("g.conf"), text.replace(old, new))
+
+    def test_account(self):
+        self.change('user = "nobody"', 'user = "no-such-account"')
+        self.expect(("error", "worker-user"))
+
+    def test_socket_of_an_upstream(self):
+        self.config(extra='web: ( { upstream = "unix:/nowhere/at.all"; } );\n')
+        self.expect(("warning", "web-upstream"), line=8)
+
+    def test_pool_is_small(self):
+        self.config(network="10.214.0.0/24")
+        self.expect(("note", "vpn-pool"))
+
+    def test_users(self):
+        self.change("users = ", 'auth = [ "mschapv2", "chap" ]; users = ')
+        self.expect(("note", "users-chap"))
+        self.change("users = ", 'auth = [ "chap", "pap" ]; users = ')
+        self.expect(("warning", "users-chap"))
+        self.change('users = "users"', 'users = "/proc/self/mem"')
+        self.expect(("error", "users-unreadable"))
+
+    def test_forwarding(self):
+        self.change(" forward = true;", "")
+        on = read("/proc/sys/net/ipv4/ip_forward").strip() == "1"
+        self.expect(*[] if on else [("warning", "vpn-forward")])
+
+
 class Offload(Case):
     def front(self, *certificates, listen="127.0.0.1:8443", source="127.0.0.1", extra="proxy-protocol = true;"):
         self.config(extra=f'offload: {{ listen = [ "{listen}" ]; from = [ "{source}" ];\n certificates = {json.dumps(certificates)};\n {extra} }};\n')
