@@ -116,7 +116,7 @@ def test_challenges(lab, f):
     check(head.startswith(b"HTTP/1.1 200 ") and head.endswith(b"\r\n\r\n") and b"text/plain" in head, f"HEAD: {head!r}")
     check(answer(lab, f"/{CHALLENGES}/tok_EN-1", "POST", more="Content-Length: 0\r\n")[0] == 308, "POST")
     os.symlink("/etc/passwd", os.path.join(f.webroot, CHALLENGES, "link"))
-    os.symlink(os.path.join(f.webroot, "secret"), os.path.join(f.webroot, CHALLENGES, "near"))
+    os.symlink("../../secret", os.path.join(f.webroot, CHALLENGES, "near"))
     os.mkfifo(os.path.join(f.webroot, CHALLENGES, "pipe"))
     put_token(f, "large", b"x" * 5000)
     for name in ("none", "folder", "link", "near", "pipe", "large", "x" * 128):
