@@ -272,11 +272,15 @@ def call_again(lab, ctx, session, cert, expect_reuse, sni="vpn.example.com"):
 
 
 def contexts(lab):
+    """(what it is, a context, the type of key it is shown, whether sessions are resumed)"""
     for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-        yield version.name, lab.tls(minimum_version=version, maximum_version=version), True
+        yield version.name, lab.tls(minimum_version=version, maximum_version=version), "ec", True
+    ctx = lab.tls(maximum_version=ssl.TLSVersion.TLSv1_2)
+    ctx.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")
+    yield "TLSv1_2 with RSA", ctx, "rsa", True
     ctx = lab.tls(maximum_version=ssl.TLSVersion.TLSv1_2)
     ctx.options |= ssl.OP_NO_TICKET
-    yield "TLSv1_2 by session id", ctx, False  # the server keeps no sessions
+    yield "TLSv1_2 by session id", ctx, "ec", False  # the server keeps no sessions
 
 
 def test_resumption_ends_with_the_certificate(lab):
@@ -287,35 +291,36 @@ def test_resumption_ends_with_the_certificate(lab):
     pairs = {"rsa": [lab.ca.issue(f"resume-rsa{n}", NAMES, key="rsa:2048") for n in range(2)],
              "ec": [lab.ca.issue(f"resume-ec{n}", NAMES) for n in range(2)]}
 
-    def certs(rsa, ec, rule):
-        return [entry("rsa", pairs["rsa"][rsa], rule), entry("ec", pairs["ec"][ec], rule)]
-    with lab.gatehouse(certificates=certs(0, 0, "default")) as gh:
-        for label, ctx, tickets in contexts(lab):
-            reload(gh, certs(0, 0, "default"))
+    def certs(kind, mine, other, rule):
+        return [entry(k, p[mine if k == kind else other], rule) for k, p in pairs.items()]
+    with lab.gatehouse(certificates=certs("ec", 0, 0, "default")) as gh:
+        for label, ctx, kind, tickets in contexts(lab):
+            reload(gh, certs(kind, 0, 0, "default"))
             session, cert = call_again(lab, ctx, None, None, False)
-            check(cert == leaf_der(pairs["ec"][0][0]), f"{label}: not the ECDSA certificate")
+            check(cert == leaf_der(pairs[kind][0][0]), f"{label}: not the certificate for it")
             session, cert = call_again(lab, ctx, session, cert, tickets)
-            reload(gh, certs(1, 0, "*.example.com"))  # the other one replaced, another rule: it is still this leaf
+            reload(gh, certs(kind, 0, 1, "*.example.com"))  # the other one replaced, another rule: still this leaf
             session, cert = call_again(lab, ctx, session, cert, tickets)
             old = session, cert
-            reload(gh, certs(1, 1, "*.example.com"))
+            reload(gh, certs(kind, 1, 1, "*.example.com"))
             session, cert = call_again(lab, ctx, session, cert, False)
-            check(cert == leaf_der(pairs["ec"][1][0]), f"{label}: not the new certificate")
+            check(cert == leaf_der(pairs[kind][1][0]), f"{label}: not the new certificate")
             session, cert = call_again(lab, ctx, session, cert, tickets)
-            reload(gh, certs(0, 0, "vpn.example.com"))
+            reload(gh, certs(kind, 0, 0, "vpn.example.com"))
             call_again(lab, ctx, *old, tickets)
         check(not gh.events("binding-mismatch"), "a binding failed")
 
 
 def test_resumption_under_another_name(lab):
     """A ticket that was got under one name is no way to the certificate of another."""
-    one, two = lab.ca.issue("name-one", NAMES), lab.ca.issue("name-two", NAMES)
-    with lab.gatehouse(certificates=[entry("one", one, "www.example.com"), entry("two", two, "default")]) as gh:
-        for label, ctx, _tickets in contexts(lab):
+    files = {(n, k): lab.ca.issue(f"name-{n}-{k}", NAMES, key="rsa:2048" if k == "rsa" else "P-256")
+             for n in ("www.example.com", "default") for k in ("rsa", "ec")}
+    with lab.gatehouse(certificates=[entry(f"{n} {k}", f, n) for (n, k), f in files.items()]) as gh:
+        for label, ctx, kind, _tickets in contexts(lab):
             session, cert = call_again(lab, ctx, None, None, False, sni="www.example.com")
-            check(cert == leaf_der(one[0]), label)
+            check(cert == leaf_der(files["www.example.com", kind][0]), label)
             _session, cert = call_again(lab, ctx, session, cert, False, sni="vpn.example.com")
-            check(cert == leaf_der(two[0]), label)
+            check(cert == leaf_der(files["default", kind][0]), label)
         check(not gh.events("binding-mismatch"), "a binding failed")
 
 
