@@ -296,6 +296,13 @@ static void parse(struct load *l, int argc, char **argv)
         tool_die("cannot hash the password");
 }
 
+/* Nothing is looked up for a chain that nobody judges: the server's time is to be measured, not the client's. */
+static int any_chain(X509_STORE_CTX *store, void *arg)
+{
+    (void)store, (void)arg;
+    return 1;
+}
+
 static int web(const struct load *l)
 {
     struct web_cfg cfg = { .server = l->cfg.server,
@@ -307,6 +314,7 @@ static int web(const struct load *l)
                            .ms = l->ms_long,
                            .json = l->json };
     SSL_CTX_set_session_cache_mode(cfg.tls, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_cert_verify_callback(cfg.tls, any_chain, NULL);
     if (strcmp(l->mode, "handshake") == 0)
         return web_handshakes(&cfg);
     SSL_CTX_set_read_ahead(cfg.tls, 1);

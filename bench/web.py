@@ -112,13 +112,11 @@ certificates: (
 );
 tls: {{ ciphersuites = "{suite}"; }};
 web: ( {{ upstream = "127.0.0.1:{upstream}"; }} );
-{passthrough}
+passthrough: ( {{ name = "{name}"; upstream = "127.0.0.1:{upstream_tls}"; proxy-protocol = "off"; }} );
 control: {{ socket = "{dir}/control"; }};
 worker: {{ user = "{user}"; threads = {workers}; }};
 limits: {{ unauthenticated-per-source = 4096; web-per-source = 4096; }};
 """
-
-PASSTHROUGH = 'passthrough: ( {{ name = "{name}"; upstream = "127.0.0.1:{port}"; proxy-protocol = "off"; }} );'
 
 
 def pinned(cpus, cmd):
@@ -140,7 +138,6 @@ class Door:
         cpus = sorted(os.sched_getaffinity(0))
         self.workers = max(1, len(cpus) // 2)
         self.server_cpus, self.load_cpus = cpus[:self.workers], cpus[self.workers:] or cpus
-        self.passthrough = True
         self.lab = Lab("web", work)
         self.dir = self.lab.work
         try:
@@ -202,15 +199,8 @@ class Door:
             self.haproxy()
 
     def gatehouse(self):
-        program = os.path.join(self.build, "gatehouse")
-        for passthrough in (PASSTHROUGH.format(name=LEGACY, port=UPSTREAM_TLS), ""):
-            conf = self.conf("gatehouse", GATEHOUSE, upstream=UPSTREAM, passthrough=passthrough)
-            self.passthrough = bool(passthrough)
-            try:
-                return self.start(443, program, "serve", "-c", conf)
-            except Failed:
-                if not passthrough:
-                    raise
+        conf = self.conf("gatehouse", GATEHOUSE, upstream=UPSTREAM, name=LEGACY, upstream_tls=UPSTREAM_TLS)
+        return self.start(443, os.path.join(self.build, "gatehouse"), "serve", "-c", conf)
 
     def haproxy(self):
         both = os.path.join(self.dir, "haproxy", "both")
@@ -275,7 +265,7 @@ def neighbours(row, a, b, value):
 
 
 def handshakes(door, quick):
-    """Full TLS 1.3 handshakes, no resumption: a second's worth of connections, and the server's CPU for one."""
+    """Full TLS 1.3 handshakes, no resumption: how many in a second, and in a second of the server's CPU time."""
     out = {}
     ways = [door.ways["gatehouse"], door.ways["nginx"]]
     for key, (_, sigalgs) in KEYS.items():
@@ -284,10 +274,11 @@ def handshakes(door, quick):
         def once(way, sigalgs=sigalgs, total=total):
             before = door.cpu(way.procs)
             r = door.load(way, "handshake", "--total", str(total), "--concurrency", "32", "--sigalgs", sigalgs)
+            cpu = door.cpu(way.procs) - before
             return {"handshakes_s": r["handshakes_s"], "p50_ms": r["p50_ms"], "p99_ms": r["p99_ms"],
-                    "server_cpu_ms": (door.cpu(way.procs) - before) * 1000 / total}
+                    "server_cpu_ms": cpu * 1000 / total, "per_cpu_s": total / cpu}
 
-        out[key] = summed(turns(ways, 3 if quick else 5, once), ("handshakes_s", "server_cpu_ms"))
+        out[key] = summed(turns(ways, 3 if quick else 5, once), ("handshakes_s", "per_cpu_s"))
     return out
 
 
@@ -320,8 +311,6 @@ def web(door, quick):
 
 def passthrough(door, quick):
     """A connection that is passed on by the name in its ClientHello, TLS untouched: the object, and connections."""
-    if not door.passthrough:
-        raise Failed("this build has no passthrough")
     ways = [Way("gatehouse", "gatehouse passthrough", 443, *door.ways["gatehouse"].procs),
             Way("nginx-stream", "nginx stream, ssl_preread", 8445, door.stream())]
     total = 1000 if quick else 4000
@@ -341,7 +330,9 @@ def bars(rows_found, bar):
     for key, (title, _) in KEYS.items():
         row = rows_found.get("handshake", {}).get(key)
         if row:
-            bar(f"handshakes/s {title} / nginx", neighbours(row, "gatehouse", "nginx", "handshakes_s"), ">=", 1.0)
+            # A client's handshake costs more than a server's: what comes about in a second is the client's doing.
+            bar(f"handshakes per CPU second, {title} / nginx", neighbours(row, "gatehouse", "nginx", "per_cpu_s"), ">=",
+                1.0)
     for part, value, title in (("download", "gbit_s", "web download"), ("requests", "requests_s", "web requests/s")):
         row = rows_found.get("web", {}).get(part)
         peers = [k for k in row or () if k.startswith("haproxy")]
@@ -354,8 +345,8 @@ def show(found, table, num):
     titles = {"gatehouse": "gatehouse", "nginx": "nginx ending TLS itself", "haproxy-http": "HAProxy mode http",
               "haproxy-tcp": "HAProxy mode tcp", "nginx-stream": "nginx stream, ssl_preread"}
     for key, row in found.get("handshake", {}).items():
-        table([f"full handshakes, {KEYS[key][0]}", "per second", "server CPU ms each", "ms p50/p99"],
-              [[titles[k], num(v["handshakes_s"], 0), num(v["server_cpu_ms"], 3),
+        table([f"full handshakes, {KEYS[key][0]}", "per second", "server CPU ms each", "per CPU second", "ms p50/p99"],
+              [[titles[k], num(v["handshakes_s"], 0), num(v["server_cpu_ms"], 3), num(v["per_cpu_s"], 0),
                 f"{num(v['p50_ms'], 1)}/{num(v['p99_ms'], 1)}"] for k, v in row.items()])
     w = found.get("web")
     if w:
