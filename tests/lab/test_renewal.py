@@ -250,6 +250,7 @@ def test_changed_key_type(lab):
 # ---- OCSP ----------------------------------------------------------------------------------------------------------
 
 NOWHERE = "http://192.0.2.99:80"  # nobody is there
+SOON = 5  # seconds for which a response is still good
 
 
 def stapled(lab, version="-tls1_3"):
@@ -295,6 +296,8 @@ def test_stapled_response(lab):
         ("garbage", garbage, "wrong", "ocsp-refused"),
         ("revoked", lambda: put(pair[0], status="R"), "revoked", "ocsp-refused"),
         ("a stranger's", lambda: put(pair[0], signer=(stranger.cert, stranger.key)), "wrong", "ocsp-refused"),
+        ("soon over", lambda: put(pair[0], ago=(60 - SOON) / 86400, minutes=1), "good", None),
+        ("over", lambda: None, "stale", None),  # by itself, and told of within a minute
         ("gone", lambda: os.unlink(path), "none", "ocsp-missing"),
         ("refreshed", lambda: put(pair[0]), "good", None)]
     with lab.gatehouse(certificates=[live.entry("vpn", "default", ocsp=path)]) as gh:
@@ -303,8 +306,10 @@ def test_stapled_response(lab):
         for label, act, state, event in steps:
             since = gh.mark()
             act()
-            wait_for(lambda: status_of(gh, "vpn")["ocsp"]["state"] == state, SEEN,
+            wait_for(lambda: status_of(gh, "vpn")["ocsp"]["state"] == state, SEEN + SOON,
                      lambda: f"{label}: {state} in {status_of(gh, 'vpn')}")
+            why = status_of(gh, "vpn")["ocsp"]["reason"]
+            check(bool(why) == (state not in ("good", "none")), f"{label}: the reason is {why!r}")
             found = {c for c in gh.findings()[1] if c.startswith("ocsp-")}
             check(found == {"good": set(), "none": {"ocsp-missing"}}.get(state, {f"ocsp-{state}"}),
                   f"{label}: check says {found}")
@@ -352,8 +357,9 @@ def test_dates(lab):
 
 # ---- under load ----------------------------------------------------------------------------------------------------
 
+STAGES = ("tcp", "handshake", "ack", "login")
 SECONDS, DIALLING, HELD, DOWNLOADS = 60, 50, 20, 20
-QUIET = {"listening", "ready", "login-ok", "call-up", "call-down", "certificate-changed"}
+QUIET = {"listening", "ready", "login-ok", "call-up", "call-down", "certificate-changed", "reload-done"}
 
 
 class Load:
@@ -409,7 +415,7 @@ class Load:
             self.counts["downloads"] += 1
 
     def change(self, live, pairs):
-        """A new certificate every second, in each way in turn."""
+        """A new certificate every second, in each way in turn; at times a reload, too."""
         ways = itertools.cycle((live.in_place, live.rename, live.swap_links))
         began = time.monotonic()
         for n in range(1, SECONDS + 1):
@@ -417,30 +423,39 @@ class Load:
                 return
             next(ways)(pairs[n % len(pairs)])
             self.counts["changes"] += 1
+            if n % 10 == 0:
+                self.gh.cli("reload")
         self.stop.set()
 
     def now(self):
         return self.gh.cli("status")["certificates"][0]["sha256"]
 
-    def until_changed(self, c):
-        """Waits until the leaf that c was shown is served no more."""
-        wait_for(lambda: self.now() != sha256(c.cert), 10, "a change")
+    def until_changed(self, digest):
+        """Waits until the leaf with this hash is served no more."""
+        wait_for(lambda: self.now() != digest, 10, "a change")
+
+    def connect(self, *argv, **kw):
+        """As a namespace does; the certificate is replaced before the ClientHello."""
+        s = self.lab.client.connect(*argv, **kw)
+        self.until_changed(self.now())
+        return s
 
     def between(self):
-        """The certificate is replaced after the TLS handshake, after the ACK, after the login: the call binds."""
-        for stage in itertools.cycle(("handshake", "ack", "login")):
+        """The certificate is replaced before and after the TLS handshake, after the ACK, the login: the call binds."""
+        for stage in itertools.cycle(STAGES):
             if self.stop.is_set():
                 return
-            with Client(self.lab.client, SERVER4, ca=self.lab.ca.cert, sni="vpn.example.com") as c:
+            with Client(self if stage == "tcp" else self.lab.client, SERVER4, ca=self.lab.ca.cert,
+                        sni="vpn.example.com") as c:
                 if stage == "handshake":
-                    self.until_changed(c)
+                    self.until_changed(sha256(c.cert))
                 c.http()
                 c.connect_request()
                 if stage == "ack":
-                    self.until_changed(c)
+                    self.until_changed(sha256(c.cert))
                 check(c.login("bob", "correct horse", "mschapv2"), "login")
                 if stage == "login":
-                    self.until_changed(c)
+                    self.until_changed(sha256(c.cert))
                 c.send_connected()
                 c.open_ipcp()
                 check(c.ping(POOL_SERVER), "no ping")
@@ -493,7 +508,7 @@ def test_replaced_under_load(lab):
         check(events["certificate-changed"] >= SECONDS // 2, f"{events}")
         check(len(seen) > len(pairs) // 2, f"{len(seen)} certificates were seen")
         check(n["dials"] >= 20 * DIALLING and n["downloads"] >= 5 * DOWNLOADS and n["pings"] >= 5 * HELD, f"{n}")
-        check(min(n[s] for s in ("handshake", "ack", "login")) >= 3, f"{n}")
+        check(min(n[s] for s in STAGES) >= 3, f"{n}")
         wait_served(lab, pairs[SECONDS % len(pairs)], how="the last change")
         check(grown < 64 << 10, f"the engine grew by {grown} KiB")
         for c in clients:
