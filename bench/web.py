@@ -173,7 +173,8 @@ class Door:
 
     def nginx(self, folder, text, port, **more):
         conf = self.conf(folder, text, **{"modules": "", **more})
-        return self.start(port, "nginx", "-e", f"{self.dir}/{folder}/error.log", "-p", f"{self.dir}/{folder}", "-c", conf)
+        here = os.path.dirname(conf)
+        return self.start(port, "nginx", "-e", f"{here}/error.log", "-p", here, "-c", conf)
 
     def up(self):
         self.docs = os.path.join(self.dir, "docs")
