@@ -185,6 +185,30 @@ static void write_failed(struct splice *s, struct way *w, int error)
     way_release(s, w);
 }
 
+static ssize_t way_read(const struct way *w)
+{
+    ssize_t n;
+    do
+        n = splice(net_fd_num(w->from), NULL, w->pipe.in, NULL, PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/*
+ * Urgent data (RFC 6093) stop splice(2) for good, while the loop goes on saying that there is something to be read. TLS
+ * has none. Called when nothing came: what is there now and does not come either is that.
+ */
+static ssize_t way_read_again(const struct way *w)
+{
+    uint8_t c;
+    if (recv(net_fd_num(w->from), &c, 1, MSG_PEEK) <= 0)
+        return -1;
+    ssize_t n = way_read(w);
+    if (n < 0 && errno == EAGAIN)
+        errno = EPROTO;
+    return n;
+}
+
 /* Socket to pipe, which is empty; false when nothing came. */
 static bool way_fill(struct splice *s, struct way *w)
 {
@@ -193,10 +217,9 @@ static bool way_fill(struct splice *s, struct way *w)
         set_timer(s, &s->retry, net_now(s->loop), RETRY_MS);
         return false;
     }
-    ssize_t n;
-    do
-        n = splice(net_fd_num(w->from), NULL, w->pipe.in, NULL, PIPE_BYTES, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    while (n < 0 && errno == EINTR);
+    ssize_t n = way_read(w);
+    if (n < 0 && errno == EAGAIN)
+        n = way_read_again(w);
     if (n > 0)
         w->len = (size_t)n;
     else if (n == 0)

@@ -298,6 +298,31 @@ static void test_server_closes_first(void **state)
     wait_done(f, RELAY_DONE);
 }
 
+/* TLS has no urgent data, and splice(2) cannot pass them: without an end the loop would never sleep again. */
+static void urgent(struct fix *f, int from, int to, enum relay_end end)
+{
+    says(from, "before");
+    arrives(f, to, "before");
+    assert_int_equal(send(from, "!", 1, MSG_OOB), 1);
+    says(from, "after");
+    wait_done(f, end);
+    assert_int_equal(f->res.error, EPROTO);
+}
+
+static void test_urgent_data_from_client(void **state)
+{
+    struct fix *f = *state;
+    open_tcp(f);
+    urgent(f, f->c, f->up, RELAY_CLIENT_GONE);
+}
+
+static void test_urgent_data_from_server(void **state)
+{
+    struct fix *f = *state;
+    open_tcp(f);
+    urgent(f, f->up, f->c, RELAY_UPSTREAM_GONE);
+}
+
 static void proxied(struct fix *f, enum proxy_version v, uint8_t family)
 {
     char buf[400];
@@ -866,6 +891,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_both_halves),
         T(test_server_closes_first),
+        T(test_urgent_data_from_client),
+        T(test_urgent_data_from_server),
         T(test_proxy_v1),
         T(test_proxy_v2),
         T(test_proxy_to_a_silent_client),
