@@ -87,6 +87,11 @@ void conn_timer(struct conn *c, uint64_t ms)
         c->timer.deadline_ms = 0; /* no memory for a timer: the next I/O or stop ends it */
 }
 
+uint64_t conn_intro_end(const struct conn *c)
+{
+    return c->accepted_ms + (uint64_t)c->gen->cfg->limits.handshake_timeout_s * 1000;
+}
+
 /* ---- short answers ---- */
 
 static void reply_io(struct conn *c)
@@ -455,9 +460,12 @@ static void on_timer(struct timer_entry *e, uint64_t now_ms)
 {
     struct conn *c = (struct conn *)(void *)((char *)e - offsetof(struct conn, timer));
     struct worker *w = c->w;
-    (void)now_ms;
     if (c->state == CONN_CALL) {
         call_settle(c->call);
+        return;
+    }
+    if (c->paused && now_ms < conn_intro_end(c)) {
+        on_io(c, NET_READ);
         return;
     }
     if (c->state <= CONN_HEAD) {

@@ -40,6 +40,7 @@ struct conn {
     struct timer_entry timer;
     uint64_t accepted_ms;
     size_t peeked;     /* bytes seen by the last look, when it was not enough */
+    bool paused;       /* and the next one waits for the timer */
     uint8_t *head_buf; /* CONN_HEAD: HTTP_HEAD_MAX + 1 bytes */
     size_t head_len;
     struct http_head *head; /* CONN_HEAD */
@@ -57,6 +58,7 @@ void conn_accept(struct worker *w, int fd, bool front);
 /* For intro.c, which has conn_accept(): an entry for a socket, which it owns (NULL: closed); what it then becomes. */
 struct conn *conn_new(struct worker *w, int fd);
 void conn_timer(struct conn *c, uint64_t ms);
+uint64_t conn_intro_end(const struct conn *c); /* when TLS must be there */
 void conn_begin_tls(struct conn *c);
 void conn_begin_plain(struct conn *c, const char *authority); /* the server name that a front was asked for, or NULL */
 void conn_begin_passthrough(struct conn *c, const struct config_pass *pass);

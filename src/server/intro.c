@@ -12,6 +12,8 @@
 #include "http/proxy.h"
 #include "tls/peek.h"
 
+#define PAUSE_MS 20
+
 /* ---- who it is ---- */
 
 static void addr_set(const struct sockaddr_storage *ss, uint8_t ip[16], uint16_t *port, uint8_t *family)
@@ -92,23 +94,46 @@ static bool still_open(int fd)
 }
 
 /*
+ * The loop says that there is more than was seen, and there is not: urgent data (RFC 6093), a window filled in the
+ * wrong order, a kernel in want of memory. It would say so for ever: we look again after a pause.
+ */
+static void pause_looking(struct conn *c)
+{
+    net_fd_want(c->nf, 0);
+    c->paused = true;
+    conn_timer(c, PAUSE_MS);
+}
+
+/* The timer is the deadline of all this again. */
+static void look_on(struct conn *c)
+{
+    uint64_t now = net_now(&c->w->loop), end = conn_intro_end(c);
+    if (c->paused)
+        conn_timer(c, end > now ? end - now : 0);
+    c->paused = false;
+}
+
+/*
  * Looks at the first bytes without taking them. False: nothing new, wait (or the connection is gone, and so is c).
  */
 static bool peek(struct conn *c, uint8_t *buf, size_t cap, size_t *n)
 {
     int fd = net_fd_num(c->nf);
+    look_on(c);
     ssize_t got = recv(fd, buf, cap, MSG_PEEK);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         net_fd_want(c->nf, NET_READ);
         return false;
     }
-    /* A wake-up without more than was seen before is the end, or a kernel in want of memory. */
-    if (got <= 0 || ((size_t)got <= c->peeked && !still_open(fd))) {
-        conn_free(c);
-        return false;
+    if (got > 0 && (size_t)got > c->peeked) {
+        *n = (size_t)got;
+        return true;
     }
-    *n = (size_t)got;
-    return true;
+    if (got > 0 && still_open(fd))
+        pause_looking(c);
+    else
+        conn_free(c);
+    return false;
 }
 
 /* Wakes up when there is more than the n bytes that were seen: what is peeked at stays readable. */
@@ -246,7 +271,7 @@ void conn_accept(struct worker *w, int fd, bool front)
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
-    conn_timer(c, (uint64_t)c->gen->cfg->limits.handshake_timeout_s * 1000);
+    conn_timer(c, conn_intro_end(c) - c->accepted_ms);
     if (begins_with_proxy(c)) {
         c->state = CONN_PROXY;
         intro_proxy_io(c);
