@@ -105,6 +105,30 @@ static void answer_file(struct priv_msg *out, int *fds, const char *file, int li
     secret_free(data, len);
 }
 
+/*
+ * The first certificate of a PEM file and nothing else: a front's file often holds its private key too, which is not
+ * for the engine.
+ */
+static void answer_front(struct priv_msg *out, int *fds, const char *file, int line, const char *path)
+{
+    static const char begin[] = "-----BEGIN CERTIFICATE-----", end[] = "-----END CERTIFICATE-----";
+    char *data, err[300];
+    size_t len;
+    out->status = read_file(path, &data, &len, err, sizeof err);
+    if (out->status) {
+        snprintf(out->text, sizeof out->text, "%s:%d: %s", file, line, err);
+        return;
+    }
+    const char *from = memmem(data, len, begin, sizeof begin - 1);
+    const char *to = from ? memmem(from, len - (size_t)(from - data), end, sizeof end - 1) : NULL;
+    snprintf(out->text, sizeof out->text, "%s:%d", file, line);
+    if (to)
+        answer_blob(out, fds, from, (size_t)(to - from) + sizeof end - 1);
+    else
+        answer_blob(out, fds, "\n", 1); /* the engine says that there is none */
+    secret_free(data, len);
+}
+
 /* A file that may be missing. */
 static void answer_optional(struct priv_msg *out, int *fds, const char *file, int line, const char *path)
 {
@@ -222,7 +246,7 @@ static void answer(struct monitor *m, const struct priv_msg *ask, struct priv_ms
         return;
     case PRIV_FRONT:
         if (i < cfg->offload.n_cert && !cfg->offload.cert[i].hash_len)
-            answer_file(out, fds, cfg->path, cfg->offload.cert[i].line, cfg->offload.cert[i].text);
+            answer_front(out, fds, cfg->path, cfg->offload.cert[i].line, cfg->offload.cert[i].text);
         return;
     case PRIV_USERS:
         if (cfg->vpn_on)
