@@ -105,27 +105,34 @@ static void answer_file(struct priv_msg *out, int *fds, const char *file, int li
     secret_free(data, len);
 }
 
-/*
- * The first certificate of a PEM file and nothing else: a front's file often holds its private key too, which is not
- * for the engine.
- */
+/* From the first certificate of a PEM text to its end, or to what else begins before that. NULL: there is none. */
+static const char *first_certificate(const char *data, size_t len, size_t *n)
+{
+    static const char begin[] = "-----BEGIN CERTIFICATE-----", end[] = "-----END CERTIFICATE-----",
+                      other[] = "-----BEGIN";
+    const char *from = memmem(data, len, begin, sizeof begin - 1);
+    if (!from)
+        return NULL;
+    size_t rest = len - (size_t)(from - data), head = sizeof begin - 1;
+    const char *to = memmem(from + head, rest - head, end, sizeof end - 1);
+    const char *next = memmem(from + head, rest - head, other, sizeof other - 1);
+    *n = to && (!next || to < next) ? (size_t)(to - from) + sizeof end - 1 : next ? (size_t)(next - from) : rest;
+    return from;
+}
+
+/* The certificate of a front and nothing else: its file often holds a private key too, which is not for the engine. */
 static void answer_front(struct priv_msg *out, int *fds, const char *file, int line, const char *path)
 {
-    static const char begin[] = "-----BEGIN CERTIFICATE-----", end[] = "-----END CERTIFICATE-----";
     char *data, err[300];
-    size_t len;
+    size_t len, n = 0;
     out->status = read_file(path, &data, &len, err, sizeof err);
     if (out->status) {
         snprintf(out->text, sizeof out->text, "%s:%d: %s", file, line, err);
         return;
     }
-    const char *from = memmem(data, len, begin, sizeof begin - 1);
-    const char *to = from ? memmem(from, len - (size_t)(from - data), end, sizeof end - 1) : NULL;
+    const char *cert = first_certificate(data, len, &n);
     snprintf(out->text, sizeof out->text, "%s:%d", file, line);
-    if (to)
-        answer_blob(out, fds, from, (size_t)(to - from) + sizeof end - 1);
-    else
-        answer_blob(out, fds, "\n", 1); /* the engine says that there is none */
+    answer_blob(out, fds, cert ? cert : "\n", cert ? n : len > 0); /* the engine says what is wrong with it */
     secret_free(data, len);
 }
 
