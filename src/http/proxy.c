@@ -187,6 +187,19 @@ static int decode_v2_body(struct rd body, uint8_t command, uint8_t fam, struct p
     return 0;
 }
 
+/* Dual-stack sockets write IPv4 addresses as IPv6 (RFC 4291 2.5.5.2): they are what they were for the client. */
+static void unmap(struct proxy_addr *a)
+{
+    static const uint8_t prefix[12] = { [10] = 0xff, [11] = 0xff };
+    if (a->family != 6 || memcmp(a->src, prefix, sizeof prefix) != 0 || memcmp(a->dst, prefix, sizeof prefix) != 0)
+        return;
+    a->family = 4;
+    memmove(a->src, a->src + 12, 4);
+    memset(a->src + 4, 0, 12);
+    memmove(a->dst, a->dst + 12, 4);
+    memset(a->dst + 4, 0, 12);
+}
+
 static int decode_v2(struct rd all, struct proxy_header *out, size_t *used)
 {
     struct rd in = all, body;
@@ -219,5 +232,8 @@ int proxy_decode(struct rd all, struct proxy_header *out, size_t *used)
     *used = 0;
     if (!rd_peek_u8(&all, &first))
         return ERR_AGAIN;
-    return first == 'P' ? decode_v1(all, out, used) : decode_v2(all, out, used);
+    int err = first == 'P' ? decode_v1(all, out, used) : decode_v2(all, out, used);
+    if (!err)
+        unmap(&out->addr);
+    return err;
 }

@@ -39,9 +39,9 @@ void proxy_encode(struct wr *w, enum proxy_version v, const struct proxy_addr *a
  * Reads a header from the start of `all`. Returns 0 with *used = bytes of the header and *out filled; ERR_AGAIN while
  * the bytes so far may be the beginning of one (never with PROXY_V1_MAX bytes of version 1 or PROXY_V2_MAX of
  * version 2); ERR_PEER when they are not a PROXY header. Only TCP over IPv4 and IPv6 gives addresses; datagrams,
- * unix sockets and LOCAL give family 0. TLVs that lie about their length are ERR_PEER; all but the authority are
- * skipped, and so is everything behind LOCAL or an unspecified family. *used is 0 and *out untouched unless 0 is
- * returned.
+ * unix sockets and LOCAL give family 0, and an IPv4-mapped pair is IPv4. TLVs that lie about their length are ERR_PEER;
+ * all but the authority are skipped, and so is everything behind LOCAL or an unspecified family. *used is 0 and *out
+ * untouched unless 0 is returned.
  */
 MUST_USE int proxy_decode(struct rd all, struct proxy_header *out, size_t *used);
 

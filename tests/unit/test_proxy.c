@@ -95,6 +95,31 @@ static void test_proxy_v1(void **state)
     assert_int_equal(a.dst_port, 443);
 }
 
+/* As a dual-stack front writes an IPv4 client: one address has one form, or all of them would be one source. */
+static void test_proxy_mapped(void **state)
+{
+    static const uint8_t src[16] = { 203, 0, 113, 9 }, dst[16] = { 192, 0, 2, 2 };
+    static const char v1[] = "PROXY TCP6 ::ffff:203.0.113.9 ::ffff:192.0.2.2 40000 443\r\n";
+    static const char half[] = "PROXY TCP6 ::ffff:203.0.113.9 2001:db8::2 40000 443\r\n";
+    uint8_t v2[16 + 36];
+    (void)state;
+    struct proxy_addr a = decode_good(v1, sizeof v1 - 1), as6 = { .family = 6, .src_port = 40000, .dst_port = 443 };
+    as6.src[10] = as6.src[11] = as6.dst[10] = as6.dst[11] = 0xff;
+    memcpy(as6.src + 12, src, 4);
+    memcpy(as6.dst + 12, dst, 4);
+    struct wr w = wr_make(v2, sizeof v2);
+    proxy_encode(&w, PROXY_V2, &as6);
+    assert_int_equal(wr_len(&w), sizeof v2);
+    struct proxy_addr b = decode_good(v2, sizeof v2);
+    assert_int_equal(a.family, 4);
+    assert_memory_equal(a.src, src, 16);
+    assert_memory_equal(a.dst, dst, 16);
+    assert_int_equal(a.src_port, 40000);
+    assert_int_equal(a.dst_port, 443);
+    assert_memory_equal(&a, &b, sizeof a);
+    assert_int_equal(decode_good(half, sizeof half - 1).family, 6);
+}
+
 static void test_proxy_v1_bad(void **state)
 {
     (void)state;
@@ -454,10 +479,15 @@ static void test_proxy_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_proxy_v1),        cmocka_unit_test(test_proxy_v1_bad),
-        cmocka_unit_test(test_proxy_v2),        cmocka_unit_test(test_proxy_v2_bad),
-        cmocka_unit_test(test_proxy_authority), cmocka_unit_test(test_proxy_tlvs_that_lie),
-        cmocka_unit_test(test_proxy_roundtrip), cmocka_unit_test(test_proxy_random),
+        cmocka_unit_test(test_proxy_v1),
+        cmocka_unit_test(test_proxy_mapped),
+        cmocka_unit_test(test_proxy_v1_bad),
+        cmocka_unit_test(test_proxy_v2),
+        cmocka_unit_test(test_proxy_v2_bad),
+        cmocka_unit_test(test_proxy_authority),
+        cmocka_unit_test(test_proxy_tlvs_that_lie),
+        cmocka_unit_test(test_proxy_roundtrip),
+        cmocka_unit_test(test_proxy_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
