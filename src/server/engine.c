@@ -213,6 +213,10 @@ int engine_reload(struct engine *e, char *err, size_t cap)
             snprintf(why, sizeof why, "taking the vpn section away needs a restart");
             rc = ERR_USAGE;
         }
+        if (!rc && !g->certs && e->gen->certs) { /* the sockets of listen.address stay, and have nothing to show */
+            snprintf(why, sizeof why, "taking the last certificate away needs a restart");
+            rc = ERR_USAGE;
+        }
         if (!rc && e->gen->cfg->vpn_on)
             keep_fixed_parts(g, e->gen);
         if (!rc && (rc = publish(e, g)))

@@ -1,11 +1,11 @@
-"""Clients that do with TCP what no TLS client does, in front of a door with passthrough: nobody else pays for it."""
+"""What nobody means to do to the door, and what it may cost: TCP as no TLS client speaks it, a reload too many."""
 
 import socket
 import threading
 import time
 
 import fronts
-from lablib import SERVER4, check, wait_for
+from lablib import CLIENT4, SERVER4, check, wait_for
 from test_passthrough import Hello
 
 UPSTREAM = 9999
@@ -73,3 +73,15 @@ def test_urgent_data_in_the_passage(lab):
             wait_for(lambda: gh.cli("status")["connections"] == 0, 5, "the end of the connection")
     for x in (*held, listener):
         x.close()
+
+
+def test_reload_without_a_certificate(lab):
+    """Offload alone by reload: the sockets of listen.address are still there, and would have nothing to show."""
+    offload = {"listen": [f"{SERVER4}:8443"], "from": [CLIENT4], "proxy-protocol": False, "certificates": [lab.www[0]]}
+    with lab.gatehouse(offload=offload) as gh:
+        gh.write_conf({**gh.conf, "listen": {"address": []}, "certificates": None})
+        gh.cli("reload", ok=(1,))
+        check("restart" in gh.wait_event("reload-failed")["reason"], "the reason does not name the remedy")
+        hello = Hello(lab, "www.example.com").dial(lab)
+        check(hello.whole() == fronts.leaf(lab.www[0]), "another certificate")
+        hello.s.close()
