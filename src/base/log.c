@@ -1,15 +1,17 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-static enum log_level log_max = LOG_LV_NOTICE;
-static enum log_format log_fmt = LOG_FMT_LOGFMT;
-static bool log_time;
-static bool log_person; /* stderr is a terminal: nobody there wants the priority */
+/* A reload sets these while all threads write. */
+static _Atomic(enum log_level) log_max = LOG_LV_NOTICE;
+static _Atomic(enum log_format) log_fmt = LOG_FMT_LOGFMT;
+static atomic_bool log_time;
+static atomic_bool log_person; /* stderr is a terminal: nobody there wants the priority */
 
 static const char *const level_name[] = { "error", "warn", "notice", "info", "debug" };
 static const char level_prio[] = { '3', '4', '5', '6', '7' };
