@@ -21,12 +21,12 @@ struct cli_command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-int cli_serve(int argc, char **argv);  /* src/cli/serve.c   */
-int cli_check(int argc, char **argv);  /* src/cli/check.c   */
+int cli_serve(int argc, char **argv);   /* src/cli/serve.c   */
+int cli_check(int argc, char **argv);   /* src/cli/check.c   */
 int cli_explain(int argc, char **argv); /* src/cli/explain.c */
-int cli_user(int argc, char **argv);   /* src/cli/user.c    */
-int cli_cert(int argc, char **argv);   /* src/cli/cert.c    */
-int cli_status(int argc, char **argv); /* src/cli/control.c */
+int cli_user(int argc, char **argv);    /* src/cli/user.c    */
+int cli_cert(int argc, char **argv);    /* src/cli/cert.c    */
+int cli_status(int argc, char **argv);  /* src/cli/control.c */
 int cli_sessions(int argc, char **argv);
 int cli_disconnect(int argc, char **argv);
 int cli_reload(int argc, char **argv);

@@ -175,8 +175,9 @@ static void print_certificate(const json_t *cert)
     json_t *rule;
     printf("certificate  %s: %s%s, %s, for", str(cert, "name"), s > 0 ? span(s, left) : "EXPIRED", s > 0 ? " left" : "",
            str(cert, "key"));
-    json_array_foreach(json_object_get(cert, "for"), i, rule)
+    json_array_foreach(json_object_get(cert, "for"), i, rule) {
         printf("%s %s", i ? "," : "", json_string_value(rule));
+    }
     const json_t *ocsp = json_object_get(cert, "ocsp");
     if (json_is_object(ocsp))
         printf("; OCSP %s", str(ocsp, "state"));
@@ -203,8 +204,9 @@ static void print_status(const struct control *c, const json_t *j)
            num(j, "connections"), num(t, "accepted"), num(t, "refused"), num(t, "tls_failed"));
     size_t i;
     json_t *cert;
-    json_array_foreach(json_object_get(j, "certificates"), i, cert)
+    json_array_foreach(json_object_get(j, "certificates"), i, cert) {
         print_certificate(cert);
+    }
     if (json_object_get(j, "front"))
         printf("front        %zu certificates accepted\n", json_array_size(json_object_get(j, "front")));
     const char *err = str(j, "last_reload_error");

@@ -179,7 +179,7 @@ static int add_vpn(struct engine *e, const struct generation *g, struct gen_msg 
 
 static int publish(struct engine *e, struct generation *g)
 {
-    struct gen_msg *msg[CONFIG_THREADS_MAX];
+    struct gen_msg *msg[CONFIG_THREADS_MAX] = { 0 };
     int rc = 0;
     unsigned n = 0;
     for (; !rc && n < e->n_workers; n++)

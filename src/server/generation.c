@@ -182,7 +182,7 @@ static int build_certs(struct generation *g, struct cert_set *s, char *err, size
  */
 static int sort_out(struct generation *g, struct cert_set *s, const struct generation *before, char *err, size_t cap)
 {
-    struct tls_cert *fresh[CONFIG_CERTS_MAX];
+    struct tls_cert *fresh[CONFIG_CERTS_MAX] = { 0 };
     int rc = 0;
     for (size_t i = 0; i < g->cfg->n_certs; i++) {
         fresh[i] = g->cert[i].cert;
