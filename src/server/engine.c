@@ -160,6 +160,7 @@ static int add_vpn(struct engine *e, const struct generation *g, struct gen_msg 
         rc = pool_init(&e->pool, g->cfg);
     unsigned ready = 0;
     for (; !rc && ready < n; ready++) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): publish() made n_workers of them */
         msg[ready]->by_slot = calloc(e->pool.slots + 1, sizeof(struct call *));
         rc = tun_queue_init(&msg[ready]->tun, fds[ready]);
         if (!rc && !msg[ready]->by_slot)
