@@ -19,6 +19,8 @@
 #include "server/process.h"
 #include "server/worker.h"
 
+#define TICK_S 60
+
 /* ---- IPv6 interface identifiers of all calls ---- */
 
 struct iid_entry {
@@ -166,8 +168,10 @@ static int add_vpn(struct engine *e, const struct generation *g, struct gen_msg 
         if (!rc && !msg[ready]->by_slot)
             rc = ERR_NOMEM;
     }
-    if (!rc)
+    if (!rc) {
+        pool_reserve(&e->pool, g->users); /* before anybody can ask for an address */
         return 0;
+    }
     while (ready--) {
         tun_queue_fini(&msg[ready]->tun);
         free(msg[ready]->by_slot);
@@ -255,10 +259,11 @@ void engine_refresh(struct engine *e)
     int rc = generation_refresh(e->channel, e->tickets, e->gen, &g);
     if (!rc)
         rc = publish(e, g);
+    e->refresh_again = rc != 0;
     if (rc) {
         generation_unref(g);
         log_error(NULL, "reload-failed", "changed certificates are not used: the ones before stay in force",
-                  LOG_S("reason", err_name(rc)));
+                  LOG_S("reason", err_name(rc)), LOG_S("remedy", "it is tried again in a minute"));
     } else {
         cert_news_generation(&e->news, g, e->gen, time(NULL));
         generation_unref(e->gen);
@@ -269,9 +274,13 @@ void engine_refresh(struct engine *e)
 
 static void tick(struct engine *e)
 {
+    int64_t now_s = time(NULL);
     pthread_mutex_lock(&e->reload_lock);
-    cert_news_tick(&e->news, e->gen, time(NULL));
+    cert_news_tick(&e->news, e->gen, now_s);
+    bool refresh = e->refresh_again || (e->gen->again_s && e->gen->again_s <= now_s);
     pthread_mutex_unlock(&e->reload_lock);
+    if (refresh)
+        engine_refresh(e);
 }
 
 /* ---- life ---- */
@@ -318,13 +327,23 @@ static void block_signals(sigset_t *set)
     signal(SIGPIPE, SIG_IGN);
 }
 
+/* A signal, or -1 after a minute, or when a certificate that was kept back is valid at last. */
+static int wait_signal(struct engine *e, const sigset_t *set)
+{
+    pthread_mutex_lock(&e->reload_lock);
+    int64_t again_s = e->gen->again_s;
+    pthread_mutex_unlock(&e->reload_lock);
+    int64_t left_s = again_s ? again_s - time(NULL) : TICK_S;
+    struct timespec wait = { left_s < 1 ? 1 : left_s < TICK_S ? left_s : TICK_S, 0 };
+    return sigtimedwait(set, NULL, &wait);
+}
+
 static void serve(struct engine *e, const sigset_t *set)
 {
-    const struct timespec minute = { 60, 0 };
     char err[PRIV_TEXT_MAX];
     int sig;
     /* SIGINT goes to the whole terminal's group: the monitor decides, by SIGTERM. */
-    while ((sig = sigtimedwait(set, NULL, &minute)) != SIGTERM)
+    while ((sig = wait_signal(e, set)) != SIGTERM)
         if (sig == SIGHUP) {
             int rc = engine_reload(e, err, sizeof err);
             (void)rc; /* logged */

@@ -26,6 +26,7 @@ struct engine {
     struct generation *gen;       /* in force; the control thread's, under reload_lock */
     char last_reload_error[1200]; /* under reload_lock; "": good */
     struct cert_news news;        /* under reload_lock */
+    bool refresh_again;           /* a refresh failed for a passing reason; under reload_lock */
     struct pool pool;
     struct worker *worker; /* n_workers */
     unsigned n_workers;

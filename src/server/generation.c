@@ -143,7 +143,12 @@ static int load_cert(int channel, struct generation *g, size_t i, const struct g
     int rc = ask_cert(channel, c, (uint32_t)i, &gc->cert, label, err, cap);
     if (!rc)
         rc = judge_new(c, label, before, gc->cert, err, cap);
-    return rc == ERR_USAGE && keep ? keep_old(gc, &before->cert[i], err) : rc;
+    if (rc != ERR_USAGE || !keep)
+        return rc;
+    int64_t valid_s = gc->cert ? tls_cert_info(gc->cert)->not_before_s : 0;
+    if (valid_s > time(NULL) && (!g->again_s || valid_s < g->again_s))
+        g->again_s = valid_s; /* the authority's clock is ahead of ours */
+    return keep_old(gc, &before->cert[i], err);
 }
 
 static int parse_rules(const struct config_cert *c, struct tls_rule **out, char *err, size_t cap)
@@ -382,11 +387,14 @@ int generation_load(int channel, struct tls_ticket_keys *tickets, const struct g
         rc = load_web(channel, g, err, cap);
     if (!rc)
         rc = load_front(channel, g, before, false, err, cap);
+    if (!rc && !(g->base = malloc(sizeof *g->base)))
+        rc = ERR_NOMEM;
     if (rc) {
         *status = rc == ERR_USAGE ? 2 : 1;
         generation_unref(g);
         return rc;
     }
+    *g->base = (struct generation_base){ .refs = 1, .cfg = g->cfg, .users = g->users };
     set_protocols(g);
     *out = g;
     return 0;
@@ -398,7 +406,8 @@ int generation_refresh(int channel, struct tls_ticket_keys *tickets, struct gene
     char err[GENERATION_TROUBLE_MAX];
     if (!g)
         return ERR_NOMEM;
-    g->base = generation_ref(before->base ? before->base : before);
+    g->base = before->base;
+    atomic_fetch_add(&g->base->refs, 1);
     g->cfg = before->cfg;
     g->users = before->users;
     g->ppp = before->ppp;
@@ -431,11 +440,10 @@ void generation_unref(struct generation *g)
     }
     for (size_t i = 0; i < CONFIG_FRONT_MAX; i++)
         free(g->front_trouble[i]);
-    if (g->base) {
-        generation_unref(g->base);
-    } else {
+    if (!g->base || atomic_fetch_sub(&g->base->refs, 1) == 1) {
         users_free(g->users);
         config_free(g->cfg);
+        free(g->base);
     }
     free(g);
 }

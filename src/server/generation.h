@@ -25,17 +25,25 @@ struct generation_cert {
     char *trouble; /* what is wrong with its files now, so that the certificate of before is served; NULL: nothing */
 };
 
+/* What generations share when only files of certificates changed. */
+struct generation_base {
+    _Atomic unsigned refs;
+    struct config *cfg;
+    struct users *users;
+};
+
 struct generation {
     _Atomic unsigned refs;
-    unsigned number;         /* 1 at start, one more for each reload or change of files */
-    struct generation *base; /* NULL, or: who owns cfg and users */
-    struct config *cfg;
+    unsigned number; /* 1 at start, one more for each reload or change of files */
+    struct generation_base *base;
+    struct config *cfg;      /* base's */
     struct tls_certs *certs; /* NULL without certificates */
     struct generation_cert cert[CONFIG_CERTS_MAX];
     struct front front;                                    /* with offload */
     struct sstp_cert_hashes front_named[CONFIG_FRONT_MAX]; /* of offload.certificates, in order */
     char *front_trouble[CONFIG_FRONT_MAX];                 /* as above */
-    struct users *users;                                   /* NULL without vpn */
+    int64_t again_s;     /* Unix: a certificate that was kept back becomes valid then; 0: none */
+    struct users *users; /* base's; NULL without vpn */
     struct ppp_cfg ppp;
     struct sstp_server_cfg sstp;
     struct generation_web web[CONFIG_WEB_MAX];

@@ -49,6 +49,24 @@ struct monitor {
     int exit_status;
 };
 
+/* Of this process (0) or, when a reload needs more, of the engine. */
+static void raise_limits(const struct config *cfg, pid_t pid)
+{
+    /* Each relayed connection takes two descriptors, and four more where pipes hold what a slow side does not take. */
+    rlim_t each = cfg->n_pass ? 6 : 2;
+    rlim_t want = (rlim_t)cfg->limits.connections * each + (rlim_t)cfg->vpn.max_calls + 1024;
+    struct rlimit r = { want, want }, had;
+    if (prlimit(pid, RLIMIT_NOFILE, NULL, &had) < 0 || had.rlim_cur >= want ||
+        prlimit(pid, RLIMIT_NOFILE, &r, NULL) == 0)
+        return;
+    if (had.rlim_max < want)
+        log_info(NULL, "limit", "cannot raise the number of open files: fewer connections will be possible",
+                 LOG_N("wanted", want), LOG_N("allowed", had.rlim_max),
+                 LOG_S("remedy", "raise fs.nr_open and the service's LimitNOFILE, or lower limits.connections"));
+    had.rlim_cur = had.rlim_max < want ? had.rlim_max : want;
+    prlimit(pid, RLIMIT_NOFILE, &had, NULL);
+}
+
 /* ---- answers ---- */
 
 static int read_file(const char *path, char **data, size_t *len, char *err, size_t err_cap)
@@ -223,6 +241,7 @@ static void end_reload(struct monitor *m, bool commit)
         m->watch = m->next_watch;
         m->next_watch = (struct watch){ 0 };
         log_setup(m->cfg->log.level, m->cfg->log.format, !getenv("JOURNAL_STREAM"));
+        raise_limits(m->cfg, m->engine);
     }
     watch_clear(&m->next_watch);
     m->next = NULL;
@@ -417,22 +436,6 @@ static int start_engine(struct monitor *m)
     return m->engine > 0 ? 0 : ERR_SYSTEM;
 }
 
-static void raise_limits(const struct config *cfg)
-{
-    /* Each relayed connection takes two descriptors, and four more where pipes hold what a slow side does not take. */
-    rlim_t each = cfg->n_pass ? 6 : 2;
-    rlim_t want = (rlim_t)cfg->limits.connections * each + (rlim_t)cfg->vpn.max_calls + 1024;
-    struct rlimit r = { want, want }, had;
-    if (setrlimit(RLIMIT_NOFILE, &r) == 0 || getrlimit(RLIMIT_NOFILE, &had) < 0)
-        return;
-    if (had.rlim_max < want)
-        log_info(NULL, "limit", "cannot raise the number of open files: fewer connections will be possible",
-                 LOG_N("wanted", want), LOG_N("allowed", had.rlim_max),
-                 LOG_S("remedy", "raise fs.nr_open and the service's LimitNOFILE, or lower limits.connections"));
-    had.rlim_cur = had.rlim_max < want ? had.rlim_max : want;
-    setrlimit(RLIMIT_NOFILE, &had);
-}
-
 static int block_signals(void)
 {
     sigset_t set;
@@ -467,7 +470,7 @@ static int prepare(struct monitor *m, char *err, size_t cap)
         snprintf(err, cap, "cannot start: %s", strerror(errno));
         return ERR_SYSTEM;
     }
-    raise_limits(m->cfg);
+    raise_limits(m->cfg, 0);
     int rc = setup_open(&m->setup, m->cfg, err, cap);
     if (!rc)
         rc = site_set_start(&m->sites, m->cfg, NULL, m->self, &m->user, err, cap);

@@ -307,8 +307,10 @@ void worker_take_vpn(struct worker *w, struct tun_queue queue, struct call **by_
     free(w->by_slot);
     w->by_slot = by_slot;
     w->tun = queue;
-    if (watch(w, &w->tun_fd, queue.fd, on_tun, w))
+    if (watch(w, &w->tun_fd, queue.fd, on_tun, w)) {
+        w->tun.fd = -1; /* closed already */
         engine_fail(w->engine);
+    }
 }
 
 int worker_start(struct worker *w, struct engine *e, unsigned index, const int *listeners, unsigned n, int tun_fd)

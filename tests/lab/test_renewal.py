@@ -232,6 +232,21 @@ def test_bad_files(lab):
         dials(lab, good[0])
 
 
+def test_valid_a_little_later(lab):
+    """A certificate of an authority whose clock is ahead: kept back, and taken by itself when it has become valid."""
+    good = lab.ca.issue("later-good", VPN)
+    live = Live(lab.fresh_dir("live"), good)
+    with lab.gatehouse(certificates=[live.entry("live", "default")]) as gh:
+        early = lab.ca.issue("later-early", VPN, ago=-8 / 86400)
+        since = gh.mark()
+        live.rename(early)
+        gh.wait_event("certificate-kept", since=since, name="live", timeout=SEEN)
+        check(served(lab) == leaf_der(good[0]), "one that is not valid yet is served")
+        gh.wait_event("certificate-changed", since=since, name="live", timeout=12)
+        dials(lab, early)
+        check(status_of(gh, "live")["state"] == "good", f"status: {status_of(gh, 'live')}")
+
+
 def test_changed_key_type(lab):
     """A renewed certificate whose new type of key is that of the other one for the same name: it alone is kept back."""
     rsa, ec = lab.ca.issue("type-rsa", VPN, key="rsa:2048"), lab.ca.issue("type-ec", VPN)
