@@ -8,7 +8,7 @@
 
 /* Where in the request the next byte belongs. */
 enum step {
-    STEP_START,   /* empty lines before the request */
+    STEP_START,   /* empty lines and blanks before the request */
     STEP_METHOD,  /* in the method */
     STEP_GAP,     /* blanks before the target */
     STEP_TARGET,  /* up to the first ?, or else the end of the line */
@@ -178,7 +178,7 @@ static enum http_verdict target_byte(struct http_head *h, uint8_t c, struct rd a
 static enum http_verdict take(struct http_head *h, uint8_t c, struct rd all)
 {
     switch ((enum step)h->s.step) {
-    case STEP_START: return c == '\r' || c == '\n' ? HTTP_MORE : method_byte(h, c);
+    case STEP_START: return c == '\n' || octet_is_gap(c) ? HTTP_MORE : method_byte(h, c);
     case STEP_METHOD: return method_byte(h, c);
     case STEP_GAP:
         if (octet_is_gap(c))
