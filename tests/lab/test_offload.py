@@ -16,6 +16,7 @@ from fronts import v1, v2, v2_raw
 from lablib import (CLIENT4, CLIENT6, INSIDE4, POOL_SERVER, SERVER4, SERVER6, Gatehouse, LabError, check, conf_text,
                     need, wait_for)
 from sstpclient import Client, Closed, Protocol
+from test_passthrough import Hello
 
 DOOR = 8443  # the listener for the front, as in the documentation
 NAMES = ["www.example.com", "vpn.example.com", "six.example.com", "web.example.com"]
@@ -243,16 +244,22 @@ def test_unreadable_file(lab, f):
     """A file of the front that is no certificate: the last good one is accepted on, and the log says so."""
     with open(f.site, "rb") as x:
         good = x.read()
-    for bad in (b"", b"garbage\n", good[:300]):
+    der = ssl.PEM_cert_to_DER_cert(good[:good.index(b"-----BEGIN", 10)].decode())
+    key = good[good.index(b"-----BEGIN PRIVATE"):]
+    for bad in (b"", b"garbage\n", good[:300], der, good[:300] + key, key):
         since = f.gh.mark()
         fronts.put(f.site, bad)
         e = f.gh.wait_event("front-kept", since=since)
         check(f.site in e["text"] and e["reason"], e["text"])
         f.gh.cli("reload", ok=(1,))
         whole_call(lab, method="pap")
-    fronts.put(f.site, good)
-    whole_call(lab, method="pap")
+    since = f.gh.mark()
+    for fine in (good.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + good, good):  # as editors leave it: no fault
+        fronts.put(f.site, fine)
+        f.gh.cli("reload")
+        whole_call(lab, method="pap")
     time.sleep(1.3)  # the restored file is seen
+    check(not f.gh.events("front-kept", since) and not f.gh.events("front-changed", since), "the leaf is the same")
 
 
 def test_health_check(lab, f):
@@ -545,6 +552,44 @@ def test_spoofed(lab):
             check(False, "a balancer needs no header")
         e = gh.wait_event("refused", since=since, cause="proxy-header")
         check("listen.proxy-from" in e["remedy"], e["text"])
+
+
+def test_header_and_hello_cut(lab):
+    """
+    PROXY header and ClientHello in two segments, divided at every byte: passed on or served here, what the header says
+    is in the log. A bad header is closed on without a byte, also here.
+    """
+    legacy = lab.ca.issue("behind", ["legacy.example.com"])
+    nginx = fronts.NginxTls(lab, legacy)
+    passages = [{"name": "legacy.example.com", "upstream": f"127.0.0.1:{nginx.PORT}"}]
+    limits = {"connections": 4000, "unauthenticated-per-source": 4000, "handshake-timeout": 8}
+    try:
+        with lab.gatehouse(listen={"address": ["0.0.0.0:443"], "proxy-from": [CLIENT4]}, passthrough=passages,
+                           limits=limits) as gh:
+            for header, name, want in ((v2(), "legacy.example.com", legacy), (v1(), "legacy.example.com", legacy),
+                                       (v2(), "www.example.com", lab.www), (v1(), "www.example.com", lab.www)):
+                made = [Hello(lab, name).dial(lab) for _ in range(len(header) + len(Hello(lab, name).first) - 1)]
+                for n, h in enumerate(made, 1):
+                    h.s.sendall((header + h.first)[:n])
+                time.sleep(0.2)
+                for n, h in enumerate(made, 1):
+                    if rest := (header + h.first)[n:]:  # extensions may differ in length
+                        h.s.sendall(rest)
+                for n, h in enumerate(made, 1):
+                    check(h.finish() == fronts.leaf(want[0]), f"{header} and {name} cut at {n}: another certificate")
+                    h.close()
+            check(not gh.events("refused") and not gh.events("tls-failed"), "a good header was refused")
+            for e in gh.events("passthrough"):
+                check(e["peer"] == "203.0.113.9:40000", e["text"])
+            cases = list(bad_headers())
+            for data in cases:
+                with contextlib.closing(lab.client.connect(SERVER4, 443)) as s, contextlib.suppress(ConnectionError):
+                    s.sendall(data + Hello(lab, "legacy.example.com").first)
+                    check(s.recv(10) == b"", f"{data[:60]}: an answer")
+            check({e["cause"] for e in gh.events("refused")} == {"proxy-header"}, f"{gh.events('refused')}")
+            wait_for(lambda: gh.cli("status")["connections"] == 0, 5, "the end of all connections")
+    finally:
+        nginx.stop()
 
 
 def test_balancer(lab):

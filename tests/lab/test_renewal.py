@@ -358,6 +358,8 @@ def test_dates(lab):
             check(e["level"] == "warn" and e["days"] == str(left) and e["remedy"], e["text"])
         (e,) = gh.events("certificate-expired")
         check(e["name"] == "over" and e["level"] == "error" and e["not_after"] and e["remedy"], e["text"])
+        (e,) = gh.events("certificate-unfit")  # served all the same: there is nothing better
+        check(e["name"] == "over" and e["level"] == "warn" and "expired" in e["reason"] and e["remedy"], e["text"])
         check(len(gh.events("certificate-expires")) == 3, "more certificates are said to expire")
         listed = {c["name"]: c for c in gh.cli("status")["certificates"]}
         check(listed["over"]["state"] == "unfit" and listed["over"]["seconds_left"] < -29 * 86400, f"{listed['over']}")
