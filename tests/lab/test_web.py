@@ -11,7 +11,7 @@ import ssl
 import struct
 import types
 
-from lablib import CLIENT4, CLIENT6, INSIDE4, SERVER4, SERVER6, check, need, sh, wait_for
+from lablib import CLIENT4, CLIENT6, INSIDE4, POOL_SERVER, SERVER4, SERVER6, check, need, sh, wait_for
 from sstpclient import URI, Client
 import webservers as ws
 
@@ -362,6 +362,31 @@ def test_reserved_uri_vpn_off(lab):
     try:
         with lab.gatehouse(vpn=None, web=[{"upstream": f"127.0.0.1:{ws.NGINX_PLAIN}"}]):
             refused(lab, nginx, 400)
+    finally:
+        nginx.stop()
+
+
+def test_probe_answers(lab):
+    """probe-answer = "404" and "web": the latter lets other methods through, as they are, and calls come up beside it."""
+    nginx = ws.Nginx(lab)
+    web = [{"upstream": f"127.0.0.1:{ws.NGINX_PLAIN}"}]
+    try:
+        with lab.gatehouse(vpn={"probe-answer": "404"}, web=web):
+            refused(lab, nginx, 404)
+        with lab.gatehouse(vpn={"probe-answer": "web"}, web=web) as gh:
+            for method, uri in (("GET", URI), ("HEAD", URI.lower()), ("POST", "/x/.." + URI + "?probe")):
+                got = answer_to(lab, f"{method} {uri} HTTP/1.0".encode(), b"Host: www.example.com\r\n")
+                check(b"\r\nServer: nginx" in got, f"{method} {uri} did not reach the web server: {got[:100]!r}")
+                nginx.last_access(f"{method} {uri}")
+            with Client(lab.client, SERVER4, ca=lab.ca.cert) as c:
+                c.call("alice", "wonderland")
+                check(c.ping(POOL_SERVER), "no ping")
+                c.hang_up()
+            got = answer_to(lab, f"SSTP_DUPLEX_POST {URI[:-1]} HTTP/1.1".encode(), b"Host: www.example.com\r\n")
+            check(got.startswith(b"HTTP/1.1 404 ") and b"nginx" not in got, f"a call's method: {got[:100]!r}")
+            gh.cli("drain")
+            got = answer_to(lab, f"GET {URI} HTTP/1.1".encode(), b"Host: www.example.com\r\n")
+            check(got.startswith(b"HTTP/1.1 503 ") and b"nginx" not in got, f"while draining: {got[:100]!r}")
     finally:
         nginx.stop()
 
