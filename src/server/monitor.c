@@ -27,7 +27,8 @@
 #include "server/site_process.h"
 #include "server/watch.h"
 
-#define STOP_GRACE_S 7 /* the engine takes up to 5 s to hang up */
+#define FRONT_FILE_MAX (1 << 20) /* bytes */
+#define STOP_GRACE_S   7         /* the engine takes up to 5 s to hang up */
 
 struct monitor {
     const char *path;
@@ -123,34 +124,45 @@ static void answer_file(struct priv_msg *out, int *fds, const char *file, int li
     secret_free(data, len);
 }
 
-/* From the first certificate of a PEM text to its end, or to what else begins before that. NULL: there is none. */
-static const char *first_certificate(const char *data, size_t len, size_t *n)
+/* Moves the certificates of a PEM text to its front, cut ones as they are; returns the bytes that they take. */
+static size_t certificates_alone(char *data, size_t len)
 {
-    static const char begin[] = "-----BEGIN CERTIFICATE-----", end[] = "-----END CERTIFICATE-----",
-                      other[] = "-----BEGIN";
-    const char *from = memmem(data, len, begin, sizeof begin - 1);
-    if (!from)
-        return NULL;
-    size_t rest = len - (size_t)(from - data), head = sizeof begin - 1;
-    const char *to = memmem(from + head, rest - head, end, sizeof end - 1);
-    const char *next = memmem(from + head, rest - head, other, sizeof other - 1);
-    *n = to && (!next || to < next) ? (size_t)(to - from) + sizeof end - 1 : next ? (size_t)(next - from) : rest;
-    return from;
+    static const char begin[] = "-----BEGIN CERTIFICATE-----", any[] = "-----BEGIN";
+    size_t kept = 0;
+    const char *end = data + len, *from;
+    for (const char *at = data; (from = memmem(at, (size_t)(end - at), begin, sizeof begin - 1));) {
+        at = from + sizeof begin - 1;
+        const char *next = memmem(at, (size_t)(end - at), any, sizeof any - 1);
+        size_t n = (size_t)((next ? next : end) - from);
+        memmove(data + kept, from, n);
+        kept += n;
+        at = next ? next : end;
+    }
+    return kept;
 }
 
-/* The certificate of a front and nothing else: its file often holds a private key too, which is not for the engine. */
+/*
+ * The certificates in a front's file and nothing else: it often holds a private key too, which is not for the engine.
+ * What is too large to be such a file is not handed on.
+ */
 static void answer_front(struct priv_msg *out, int *fds, const char *file, int line, const char *path)
 {
     char *data, err[300];
-    size_t len, n = 0;
+    size_t len;
     out->status = read_file(path, &data, &len, err, sizeof err);
     if (out->status) {
         snprintf(out->text, sizeof out->text, "%s:%d: %s", file, line, err);
         return;
     }
-    const char *cert = first_certificate(data, len, &n);
     snprintf(out->text, sizeof out->text, "%s:%d", file, line);
-    answer_blob(out, fds, cert ? cert : "\n", cert ? n : len > 0); /* the engine says what is wrong with it */
+    if (len > FRONT_FILE_MAX) {
+        out->status = ERR_USAGE;
+        snprintf(out->text, sizeof out->text, "%s:%d: %s is larger than 1 MiB: no PEM file with certificates", file,
+                 line, path);
+    } else {
+        size_t n = certificates_alone(data, len);
+        answer_blob(out, fds, n ? data : "\n", n ? n : len > 0); /* the engine says what is wrong with it */
+    }
     secret_free(data, len);
 }
 

@@ -20,7 +20,7 @@ enum priv_request {
     PRIV_CHAIN,     /* PEM of certificate `index`                                                                  */
     PRIV_KEY,       /* its key                                                                                     */
     PRIV_OCSP,      /* the response to staple with it; no descriptor and the reason in text when there is none (yet) */
-    PRIV_FRONT,     /* PEM of the first certificate, alone, of the file offload.certificates[index]                 */
+    PRIV_FRONT,     /* PEM of the certificates, alone, in the file offload.certificates[index]                     */
     PRIV_USERS,     /* the users file                                                                              */
     PRIV_LISTENERS, /* start only: listening sockets of worker `index`: listen.address, then offload.listen, in order */
     PRIV_TUN,       /* start, or a reload that adds the VPN: one queue for each worker                             */

@@ -226,12 +226,17 @@ int tls_leaf_hashes(const char *pem, size_t len, uint8_t sha1[20], uint8_t sha25
 {
     const struct fault f = { .err = why, .cap = cap };
     struct tls_pem_error e;
-    X509 *leaf = NULL;
-    int rc = tls_pem_first(pem, len, "the file", &leaf, &e);
+    STACK_OF(X509) *all = NULL;
+    int rc = tls_pem_chain(pem, len, "the file", &all, &e);
     if (rc == ERR_USAGE)
         fail(&f, "%s", e.text);
+    X509 *leaf = rc ? NULL : sk_X509_value(all, 0);
+    for (int i = 1; !rc && i < sk_X509_num(all); i++)
+        if (X509_check_issued(leaf, sk_X509_value(all, i)) == X509_V_OK)
+            rc = fail(&f, "the first certificate is the issuer of number %d: put the leaf first", i + 1);
     if (!rc && !hashes_get(leaf, sha1, sha256))
         rc = ERR_NOMEM;
-    X509_free(leaf);
+    sk_X509_pop_free(all, X509_free);
+    ERR_clear_error();
     return rc;
 }

@@ -90,21 +90,6 @@ int tls_pem_chain(const char *pem, size_t len, const char *what, STACK_OF(X509) 
     return rc;
 }
 
-int tls_pem_first(const char *pem, size_t len, const char *what, X509 **out, struct tls_pem_error *e)
-{
-    BIO *bio = NULL;
-    X509 *x = NULL;
-    int rc = open_text(pem, len, what, &bio, e);
-    if (!rc)
-        x = next_cert(bio, what, 1, &rc, e);
-    if (!rc && !x)
-        rc = fail(e, TLS_PEM_NONE, "no certificate in %s: it must be PEM", what);
-    BIO_free(bio);
-    if (!rc)
-        *out = x;
-    return rc;
-}
-
 int tls_pem_key(const char *pem, size_t len, const char *what, EVP_PKEY **out, struct tls_pem_error *e)
 {
     bool encrypted = false;

@@ -38,9 +38,6 @@ struct tls_pem_error {
 MUST_USE int tls_pem_chain(const char *pem, size_t len, const char *what, STACK_OF(X509) * *out,
                            struct tls_pem_error *e);
 
-/* The first certificate; what follows it is not looked at. */
-MUST_USE int tls_pem_first(const char *pem, size_t len, const char *what, X509 **out, struct tls_pem_error *e);
-
 /* The first private key. */
 MUST_USE int tls_pem_key(const char *pem, size_t len, const char *what, EVP_PKEY **out, struct tls_pem_error *e);
 

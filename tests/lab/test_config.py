@@ -80,7 +80,7 @@ def test_bad_values(lab):
             ('  network = [ "10.77.0.0/24" ];\n', '  network = [ "10.77.0.0/31" ]; # HERE\n', r"/30"),
             ('  network = [ "10.77.0.0/24" ];\n', '  network = [ "nonsense" ]; # HERE\n', r"network"),
             ('  network = [ "10.77.0.0/24" ];\n', '  network = [ "10.0.0.0/8" ]; # HERE\n', r"/12"),
-            ('"0.0.0.0:443", "[::]:443" ];\n', '"0.0.0.0:443", "0.0.0.0:443" ]; # HERE\n', r"twice"),
+            ('"0.0.0.0:443", "[::]:443" ];\n', '"0.0.0.0:443", "0.0.0.0:443" ]; # HERE\n', r"0\.0\.0\.0:443 is listened on already"),
             ('"0.0.0.0:443", "[::]:443" ];\n', '"localhost:443" ]; # HERE\n', r"address"),
             ('"0.0.0.0:443", "[::]:443" ];\n', '"0.0.0.0:70000" ]; # HERE\n', r"address"),
             ("listen: {\n", "lisen: { # HERE\n", r"lisen")):
@@ -158,7 +158,8 @@ def test_busy_port(lab):
 
 
 def test_address_of_another_host(lab):
-    refuses(lab, base(lab, listen={"address": ["192.0.2.99:443"]}), 1, r"192\.0\.2\.99:443.*listen\.address")
+    refuses(lab, base(lab, listen={"address": ["192.0.2.99:443"]}), 1,
+            r"listen\.address 192\.0\.2\.99:443: .*does not have that address")
 
 
 def test_second_daemon(lab):

@@ -118,7 +118,7 @@ def test_binding_certificate(lab, gh):
         over(c)
         served = sc.hashlib.sha256(c.cert).hexdigest()
     sent = sc.hashlib.sha256(b"another certificate").hexdigest()
-    told(gh, peer, "binding-mismatch", "re-encrypts", served=served, client_sent=sent, sni="www.example.com")
+    told(gh, peer, "binding-mismatch", "re-encrypting device", served=served, client_sent=sent, sni="www.example.com")
     check(gh.events("refused", peer=peer, cause="binding-cert", level="info"), f"no cause: {gh.tail()}")
 
 

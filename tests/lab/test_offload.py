@@ -246,7 +246,11 @@ def test_unreadable_file(lab, f):
         good = x.read()
     der = ssl.PEM_cert_to_DER_cert(good[:good.index(b"-----BEGIN", 10)].decode())
     key = good[good.index(b"-----BEGIN PRIVATE"):]
-    for bad in (b"", b"garbage\n", good[:300], der, good[:300] + key, key):
+    leaf = good[:good.index(b"-----BEGIN", 10)]
+    with open(lab.ca.cert, "rb") as x:
+        issuer = x.read()
+    for bad in (b"", b"garbage\n", good[:300], der, good[:300] + key, key, issuer + leaf + key,
+                leaf + issuer[:200] + key, good * (10 * 2**20 // len(good))):
         since = f.gh.mark()
         fronts.put(f.site, bad)
         e = f.gh.wait_event("front-kept", since=since)
