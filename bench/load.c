@@ -10,6 +10,7 @@
  *
  *   handshake  --total N --concurrency K [--sigalgs LIST]   full TLS handshakes
  *   download   --path P --ms T --concurrency K              GET over and over on connections that are kept
+ *   upload     --path P --ms T --concurrency K [--bytes N]  the same with POST and a body of N bytes
  */
 #include <errno.h>
 #include <getopt.h>
@@ -42,6 +43,7 @@ struct load {
     const char *mode, *path;
     char *sni, *sigalgs; /* not const for OpenSSL's macros */
     unsigned ms_long;
+    uint64_t body;
 
     int ep;
     struct call *calls; /* total of them */
@@ -229,34 +231,26 @@ static void usage(void)
             "usage: gatehouse-load rate|dial|hold|tunnel --server ADDR:PORT --user NAME --password TEXT [--json]\n"
             "         [--total N] [--concurrency K] [--source FIRST --sources COUNT] [--tls 1.2|1.3]\n"
             "         [--tun NAME] [--mtu BYTES]\n"
-            "       gatehouse-load handshake|download --server ADDR:PORT [--sni NAME] [--tls 1.2|1.3] [--json]\n"
-            "         [--total N] [--concurrency K] [--sigalgs LIST] [--path PATH] [--ms TIME]\n");
+            "       gatehouse-load handshake|download|upload --server ADDR:PORT [--sni NAME] [--tls 1.2|1.3] [--json]\n"
+            "         [--total N] [--concurrency K] [--sigalgs LIST] [--path PATH] [--ms TIME] [--bytes N]\n");
     exit(2);
 }
 
 static const struct option options[] = {
-    { "server", required_argument, NULL, 's' },
-    { "user", required_argument, NULL, 'u' },
-    { "password", required_argument, NULL, 'p' },
-    { "total", required_argument, NULL, 'n' },
-    { "concurrency", required_argument, NULL, 'k' },
-    { "source", required_argument, NULL, 'a' },
-    { "sources", required_argument, NULL, 'c' },
-    { "tls", required_argument, NULL, 'v' },
-    { "tun", required_argument, NULL, 't' },
-    { "mtu", required_argument, NULL, 'm' },
-    { "sni", required_argument, NULL, 'S' },
-    { "sigalgs", required_argument, NULL, 'g' },
-    { "path", required_argument, NULL, 'P' },
-    { "ms", required_argument, NULL, 'T' },
-    { "json", no_argument, NULL, 'j' },
-    { "insecure", no_argument, NULL, 'i' },
-    { NULL, 0, NULL, 0 },
+    { "server", required_argument, NULL, 's' },      { "user", required_argument, NULL, 'u' },
+    { "password", required_argument, NULL, 'p' },    { "total", required_argument, NULL, 'n' },
+    { "concurrency", required_argument, NULL, 'k' }, { "source", required_argument, NULL, 'a' },
+    { "sources", required_argument, NULL, 'c' },     { "tls", required_argument, NULL, 'v' },
+    { "tun", required_argument, NULL, 't' },         { "mtu", required_argument, NULL, 'm' },
+    { "sni", required_argument, NULL, 'S' },         { "sigalgs", required_argument, NULL, 'g' },
+    { "path", required_argument, NULL, 'P' },        { "ms", required_argument, NULL, 'T' },
+    { "bytes", required_argument, NULL, 'b' },       { "json", no_argument, NULL, 'j' },
+    { "insecure", no_argument, NULL, 'i' },          { NULL, 0, NULL, 0 },
 };
 
 static bool is_web(const struct load *l)
 {
-    return strcmp(l->mode, "handshake") == 0 || strcmp(l->mode, "download") == 0;
+    return strcmp(l->mode, "handshake") == 0 || strcmp(l->mode, "download") == 0 || strcmp(l->mode, "upload") == 0;
 }
 
 static void parse(struct load *l, int argc, char **argv)
@@ -278,12 +272,13 @@ static void parse(struct load *l, int argc, char **argv)
         case 'g': l->sigalgs = optarg; break;
         case 'P': l->path = optarg; break;
         case 'T': l->ms_long = (unsigned)strtoul(optarg, NULL, 10); break;
+        case 'b': l->body = strtoull(optarg, NULL, 10); break;
         case 'j': l->json = true; break;
         case 'i': break; /* always */
         default: usage();
         }
     }
-    if (optind + 1 != argc || !server || !l->total || !l->at_once)
+    if (optind + 1 != argc || !server || !l->total || !l->at_once || !l->body)
         usage();
     l->mode = argv[optind];
     l->cfg.server = tool_addr(server);
@@ -309,6 +304,7 @@ static int web(const struct load *l)
                            .tls = l->cfg.tls,
                            .sni = l->sni,
                            .path = l->path,
+                           .body = strcmp(l->mode, "upload") == 0 ? l->body : 0,
                            .total = l->total,
                            .at_once = l->at_once,
                            .ms = l->ms_long,
@@ -319,12 +315,12 @@ static int web(const struct load *l)
         return web_handshakes(&cfg);
     SSL_CTX_set_read_ahead(cfg.tls, 1);
     SSL_CTX_set_default_read_buffer_len(cfg.tls, 256 * 1024);
-    return web_download(&cfg);
+    return web_transfer(&cfg);
 }
 
 int main(int argc, char **argv)
 {
-    struct load l = { .total = 1, .at_once = 1, .mtu = 1400, .path = "/", .ms_long = 1000 };
+    struct load l = { .total = 1, .at_once = 1, .mtu = 1400, .path = "/", .ms_long = 1000, .body = 10ull << 20 };
     parse(&l, argc, argv);
     signal(SIGPIPE, SIG_IGN);
     if (is_web(&l))

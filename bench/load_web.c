@@ -18,7 +18,7 @@ enum { WAIT_MS = 10000, HEAD_MAX = 4096, CHUNK = 65536, TURN = 16, WARM_MS = 200
 enum peer_state {
     PEER_FREE,
     PEER_TLS,    /* TCP and TLS */
-    PEER_BODY,   /* a request was sent; `left` bytes of its answer are to come */
+    PEER_BODY,   /* a request is on its way; `left` bytes of its answer are to come */
     PEER_HEAD,   /* the same, and its head is not whole yet */
     PEER_ENDING, /* close_notify and FIN sent; reading until the server ends, too */
 };
@@ -31,19 +31,21 @@ struct peer {
     char head[HEAD_MAX + 1];
     size_t head_len;
     uint64_t left;
-    bool more; /* stopped reading with something left: no event will say so */
+    uint64_t sent; /* of the request, its body with it */
+    bool more;     /* stopped with something left to read or room to write: no event will say so */
 };
 
 struct run {
     const struct web_cfg *cfg;
-    bool download;
-    bool more; /* some peer has something left */
+    bool transfer; /* not handshakes alone */
+    bool more;     /* some peer has something left */
     int ep;
     struct peer *peers;
     unsigned started, done, open;
-    uint64_t bytes, answers;
-    double *ms; /* of each handshake, with the TCP connection */
+    uint64_t in, out, answers; /* bytes both ways, without TLS; requests that were answered */
+    double *ms;                /* of each handshake, with the TCP connection */
     char request[512];
+    uint64_t request_len; /* and its body behind it */
 };
 
 static void peer_close(struct run *r, struct peer *p)
@@ -91,7 +93,7 @@ static bool handshake(struct run *r, struct peer *p)
     }
     if (SSL_session_reused(p->ssl))
         tool_die("a session was resumed");
-    if (r->download)
+    if (r->transfer)
         return true;
     r->ms[r->done++] = (double)(tool_now_ns() - p->start_ns) / 1e6;
     SSL_shutdown(p->ssl);
@@ -100,13 +102,39 @@ static bool handshake(struct run *r, struct peer *p)
     return true;
 }
 
-static void ask(struct run *r, struct peer *p)
+static void ask(struct peer *p)
 {
-    int len = (int)strlen(r->request);
-    if (SSL_write(p->ssl, r->request, len) != len)
-        tool_die("a request could not be sent");
     p->state = PEER_HEAD;
     p->head_len = 0;
+    p->sent = 0;
+}
+
+/* The next request, when this one was sent and answered. A server may answer before it has read a body to its end. */
+static void settle(struct run *r, struct peer *p)
+{
+    if (p->state != PEER_BODY || p->left || p->sent < r->request_len)
+        return;
+    r->answers++;
+    ask(p);
+}
+
+/* Sends a part of the request; true when there may be room for more. */
+static bool request(struct run *r, struct peer *p)
+{
+    static const char zeros[CHUNK];
+    uint64_t head = strlen(r->request), left = r->request_len - p->sent;
+    size_t n, len = p->sent < head ? head - p->sent : left < CHUNK ? left : CHUNK;
+    if (!left)
+        return false;
+    if (SSL_write_ex(p->ssl, p->sent < head ? r->request + p->sent : zeros, len, &n) != 1) {
+        if (SSL_get_error(p->ssl, 0) != SSL_ERROR_WANT_WRITE)
+            tool_die("a request could not be sent");
+        return false;
+    }
+    p->sent += n;
+    r->out += n;
+    settle(r, p);
+    return true;
 }
 
 /* Takes what came of a head and behind it. */
@@ -142,17 +170,14 @@ static bool answer(struct run *r, struct peer *p)
             tool_die("an answer was cut off");
         return false;
     }
-    r->bytes += n;
+    r->in += n;
     if (p->state == PEER_HEAD)
         head_input(p, sink, n);
     else if (n > p->left)
         tool_die("an answer that is longer than it says");
     else
         p->left -= n;
-    if (p->state == PEER_BODY && !p->left) {
-        r->answers++;
-        ask(r, p);
-    }
+    settle(r, p);
     return true;
 }
 
@@ -172,17 +197,20 @@ static void drive(struct run *r, struct peer *p)
     if (p->state == PEER_TLS) {
         if (!handshake(r, p))
             return;
-        if (r->download)
-            ask(r, p);
+        if (r->transfer)
+            ask(p);
     }
     if (p->state == PEER_ENDING) {
         if (ended(p))
             peer_close(r, p);
         return;
     }
-    p->more = true;
-    for (int i = 0; i < TURN && p->more; i++)
-        p->more = answer(r, p);
+    bool in = true, out = true;
+    for (int i = 0; i < TURN && in; i++)
+        in = answer(r, p);
+    for (int i = 0; i < TURN && out; i++)
+        out = request(r, p);
+    p->more = in || out;
     r->more |= p->more;
 }
 
@@ -257,25 +285,38 @@ static void go_on_until(struct run *r, uint64_t end_ns)
         events(r);
 }
 
-int web_download(const struct web_cfg *cfg)
+static void request_init(struct run *r)
+{
+    const struct web_cfg *cfg = r->cfg;
+    const char *host = cfg->sni ? cfg->sni : "bench";
+    int n = cfg->body ? snprintf(r->request, sizeof r->request,
+                                 "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %llu\r\n\r\n", cfg->path, host,
+                                 (unsigned long long)cfg->body)
+                      : snprintf(r->request, sizeof r->request, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", cfg->path, host);
+    if (n < 0 || n >= (int)sizeof r->request)
+        tool_die("the path is too long");
+    r->request_len = (uint64_t)n + cfg->body;
+}
+
+int web_transfer(const struct web_cfg *cfg)
 {
     struct run r;
     run_init(&r, cfg);
-    r.download = true;
-    if (snprintf(r.request, sizeof r.request, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", cfg->path,
-                 cfg->sni ? cfg->sni : "bench") >= (int)sizeof r.request)
-        tool_die("the path is too long");
+    r.transfer = true;
+    request_init(&r);
+    const uint64_t *moved = cfg->body ? &r.out : &r.in;
     for (unsigned i = 0; i < cfg->at_once; i++)
         peer_start(&r, &r.peers[i]);
     go_on_until(&r, tool_now_ns() + WARM_MS * 1000000ull); /* handshakes, and windows that grow */
-    uint64_t start = tool_now_ns(), bytes = r.bytes, answers = r.answers;
+    uint64_t start = tool_now_ns(), before = *moved, answers = r.answers;
     go_on_until(&r, start + cfg->ms * 1000000ull);
-    double s = (double)(tool_now_ns() - start) / 1e9, gbit = (double)(r.bytes - bytes) * 8 / 1e9;
+    uint64_t bytes = *moved - before;
+    double s = (double)(tool_now_ns() - start) / 1e9, gbit = (double)bytes * 8 / 1e9;
     if (cfg->json)
-        printf("{\"bytes\": %llu, \"answers\": %llu, \"seconds\": %.3f, \"gbit_s\": %.3f}\n",
-               (unsigned long long)(r.bytes - bytes), (unsigned long long)(r.answers - answers), s, gbit / s);
+        printf("{\"bytes\": %llu, \"answers\": %llu, \"seconds\": %.3f, \"gbit_s\": %.3f}\n", (unsigned long long)bytes,
+               (unsigned long long)(r.answers - answers), s, gbit / s);
     else
-        printf("bytes %llu, answers %llu, %.3f s, %.3f Gbit/s\n", (unsigned long long)(r.bytes - bytes),
+        printf("bytes %llu, answers %llu, %.3f s, %.3f Gbit/s\n", (unsigned long long)bytes,
                (unsigned long long)(r.answers - answers), s, gbit / s);
     run_fini(&r);
     return 0;

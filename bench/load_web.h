@@ -1,9 +1,10 @@
-/* The load client's modes without a call: full TLS handshakes, and downloads over connections that are kept. */
+/* The load client's modes without a call: full TLS handshakes, and transfers over connections that are kept. */
 #ifndef GH_BENCH_LOAD_WEB_H
 #define GH_BENCH_LOAD_WEB_H
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <openssl/ssl.h>
 
@@ -11,9 +12,10 @@ struct web_cfg {
     struct sockaddr_in server;
     SSL_CTX *tls;
     char *sni;               /* NULL: none is sent; not const for OpenSSL's macro */
-    const char *path;        /* what a download asks for */
+    const char *path;        /* what a transfer asks for */
+    uint64_t body;           /* bytes of a request's body; 0: it has none */
     unsigned total, at_once; /* handshakes in all; connections at a time */
-    unsigned ms;             /* how long a download goes on */
+    unsigned ms;             /* how long a transfer goes on */
     bool json;
 };
 
@@ -23,7 +25,10 @@ struct web_cfg {
  */
 int web_handshakes(const struct web_cfg *cfg);
 
-/* GET over and over on cfg->at_once connections for cfg->ms; what is counted is bytes of answers, heads included. */
-int web_download(const struct web_cfg *cfg);
+/*
+ * Requests over and over on cfg->at_once connections for cfg->ms. Without a body it is GET, and bytes of answers count;
+ * with one it is POST, and bytes of requests count as they are sent. Heads are counted, too.
+ */
+int web_transfer(const struct web_cfg *cfg);
 
 #endif

@@ -3,8 +3,9 @@
 
     bench/run.py [--quick] [--only ROW]... [--peer PEER]... [--build DIR]
 
-Rows: tcp udp latency setup memory handshake web passthrough. Writes bench/results/DATE.json and latest.json (not with --only or --peer, unless
---save) and prints a table. Exit status 1 when a bar is missed or a measurement failed.
+Rows: tcp udp latency setup memory handshake web passthrough. Writes bench/results/DATE.json and latest.json (not with
+--quick, --only or --peer, unless --save) and prints a table. Exit status 1 when a bar is missed or a measurement
+failed.
 """
 
 import argparse

@@ -52,6 +52,7 @@ http {{
     {listen}
     root {docs};
     location = /small {{ sendfile off; }}  # head and body in one system call
+    location = /sink {{ client_max_body_size 0; return 200 ok; }}  # reads a body and drops it; the next request waits
   }}
 }}
 """
@@ -283,12 +284,13 @@ def handshakes(door, quick):
     return out
 
 
-def download(door, ways, quick, *args):
-    """The large object over and over on 8 connections. CPU is that of the front and of the web server behind it."""
+def transfer(door, ways, quick, mode, *args):
+    """10 MiB over and over on 8 connections. CPU is that of the front, and with that of the web server behind it."""
     def once(way):
         front, all_ = door.cpu(way.procs), door.cpu({*way.procs, door.web, door.tls_web})
-        r = door.load(way, "download", "--path", "/big", "--concurrency", "8", "--ms", "1000" if quick else "2000",
-                      *args)
+        r = door.load(way, mode, "--concurrency", "8", "--ms", "1000" if quick else "2000", *args)
+        if not r["answers"]:
+            raise Failed(f"{way.key}: {mode}: no whole object in {r['seconds']} s")
         gbit = r["gbit_s"] * (r["seconds"] + 0.2)  # with the time until the count begins
         return {"gbit_s": r["gbit_s"], "front_cpu_s_per_gbit": (door.cpu(way.procs) - front) / gbit,
                 "cpu_s_per_gbit": (door.cpu({*way.procs, door.web, door.tls_web}) - all_) / gbit}
@@ -307,11 +309,12 @@ def requests(door, quick):
 
 
 def web(door, quick):
-    return {"download": download(door, list(door.ways.values()), quick), "requests": requests(door, quick)}
+    return {"download": transfer(door, list(door.ways.values()), quick, "download", "--path", "/big"),
+            "requests": requests(door, quick)}
 
 
 def passthrough(door, quick):
-    """A connection that is passed on by the name in its ClientHello, TLS untouched: the object, and connections."""
+    """Connections passed on by the name in the ClientHello, TLS untouched: 10 MiB either way, and connections."""
     ways = [Way("gatehouse", "gatehouse passthrough", 443, *door.ways["gatehouse"].procs),
             Way("nginx-stream", "nginx stream, ssl_preread", 8445, door.stream())]
     total = 1000 if quick else 4000
@@ -322,7 +325,8 @@ def passthrough(door, quick):
                       KEYS["ecdsa"][1])
         return {"connections_s": r["handshakes_s"], "front_cpu_ms": (door.cpu(way.procs) - before) * 1000 / total}
 
-    return {"download": download(door, ways, quick, "--sni", LEGACY),
+    return {"download": transfer(door, ways, quick, "download", "--path", "/big", "--sni", LEGACY),
+            "upload": transfer(door, ways, quick, "upload", "--path", "/sink", "--bytes", str(BIG), "--sni", LEGACY),
             "connections": summed(turns(ways, 3 if quick else 5, connect), ("connections_s", "front_cpu_ms"))}
 
 
@@ -351,15 +355,16 @@ def show(found, table, num):
                 f"{num(v['p50_ms'], 1)}/{num(v['p99_ms'], 1)}"] for k, v in row.items()])
     w = found.get("web")
     if w:
-        table(["web, nginx behind", "10 MiB: Gbit/s", "CPU-s/Gbit front", "with nginx", "1 KiB: requests/s",
-               "CPU us front", "with nginx", "ms p50/p99"],
-              [[titles[k], num(d["gbit_s"]), num(d["front_cpu_s_per_gbit"], 3), num(d["cpu_s_per_gbit"], 3),
-                num(r["requests_s"], 0), num(r["front_cpu_us"], 1), num(r["cpu_us"], 1),
-                f"{num(r['p50_ms'])}/{num(r['p99_ms'])}"]
-               for k, d, r in ((k, d, w["requests"][k]) for k, d in w["download"].items())])
+        table(["10 MiB on 8 connections, nginx behind", "Gbit/s", "front CPU-s/Gbit", "with nginx"],
+              [[titles[k], num(v["gbit_s"]), num(v["front_cpu_s_per_gbit"], 3), num(v["cpu_s_per_gbit"], 3)]
+               for k, v in w["download"].items()])
+        table(["1 KiB on 32 connections, nginx behind", "requests/s", "front CPU us each", "with nginx", "ms p50/p99"],
+              [[titles[k], num(v["requests_s"], 0), num(v["front_cpu_us"], 1), num(v["cpu_us"], 1),
+                f"{num(v['p50_ms'])}/{num(v['p99_ms'])}"] for k, v in w["requests"].items()])
     p = found.get("passthrough")
     if p:
-        table(["passthrough", "10 MiB: Gbit/s", "CPU-s/Gbit front", "connections/s", "CPU ms front"],
-              [[titles[k], num(d["gbit_s"]), num(d["front_cpu_s_per_gbit"], 3), num(c["connections_s"], 0),
-                num(c["front_cpu_ms"], 3)] for k, d, c in ((k, d, p["connections"][k])
-                                                         for k, d in p["download"].items())])
+        table(["passthrough, 10 MiB either way", "down Gbit/s", "up Gbit/s", "front CPU-s/Gbit down", "up",
+               "connections/s", "front CPU ms each"],
+              [[titles[k], *(num(p[d][k]["gbit_s"]) for d in ("download", "upload")),
+                *(num(p[d][k]["front_cpu_s_per_gbit"], 3) for d in ("download", "upload")),
+                num(c["connections_s"], 0), num(c["front_cpu_ms"], 3)] for k, c in p["connections"].items()])
