@@ -57,11 +57,13 @@ static void parser_finding(void *arg, const struct config_error *e)
 static void check_tls(struct check *k)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    struct config_place list = config_place(k->c, &k->c->tls.ciphers),
+                        suites = config_place(k->c, &k->c->tls.ciphersuites);
     if (ctx && SSL_CTX_set_cipher_list(ctx, k->c->tls.ciphers) != 1)
-        finding(k, SEV_ERROR, "tls-ciphers", k->c->path, 1, "'openssl ciphers LIST' tells what it knows",
+        finding(k, SEV_ERROR, "tls-ciphers", list.file, list.line, "'openssl ciphers LIST' tells what it knows",
                 "tls.ciphers has nothing that OpenSSL knows: %s", k->c->tls.ciphers);
     if (ctx && SSL_CTX_set_ciphersuites(ctx, k->c->tls.ciphersuites) != 1)
-        finding(k, SEV_ERROR, "tls-ciphers", k->c->path, 1, "the names look like TLS_AES_128_GCM_SHA256",
+        finding(k, SEV_ERROR, "tls-ciphers", suites.file, suites.line, "the names look like TLS_AES_128_GCM_SHA256",
                 "tls.ciphersuites has something that OpenSSL does not know: %s", k->c->tls.ciphersuites);
     SSL_CTX_free(ctx);
 }
@@ -69,15 +71,16 @@ static void check_tls(struct check *k)
 static void check_rest(struct check *k)
 {
     const struct config *c = k->c;
+    struct config_place user = config_place(c, &c->worker.user);
     if (!getpwnam(c->worker.user))
-        finding(k, SEV_ERROR, "worker-user", c->path, 1,
+        finding(k, SEV_ERROR, "worker-user", user.file, user.line,
                 "useradd --system --shell /usr/sbin/nologin it, or change worker.user", "there is no account \"%s\"",
                 c->worker.user);
     for (size_t i = 0; i < c->n_web; i++) {
         const struct config_addr *a = &c->web[i].upstream;
         if (a->len && a->u.sa.sa_family == AF_UNIX && access(a->u.un.sun_path, F_OK) < 0)
-            finding(k, SEV_WARNING, "web-upstream", c->web[i].file, a->line,
-                    "start the web server, or correct the path", "upstream %s: %s", a->text, strerror(errno));
+            finding(k, SEV_WARNING, "web-upstream", a->file, a->line, "start the web server, or correct the path",
+                    "upstream %s: %s", a->text, strerror(errno));
     }
 }
 

@@ -14,16 +14,16 @@ static bool check_file(struct check *k, const struct config_leaf *leaf, struct c
     struct certfile_reason why[CERTFILE_REASONS_MAX];
     struct stat st;
     if (stat(leaf->text, &st) == 0 && !S_ISREG(st.st_mode)) {
-        finding(k, SEV_ERROR, "offload-certificate", k->c->path, leaf->line, remedy,
+        finding(k, SEV_ERROR, "offload-certificate", leaf->file, leaf->line, remedy,
                 "offload.certificates %s: it is not a file", leaf->text);
         return false;
     }
     if (certfile_load(leaf->text, have, why) < 0) {
-        finding(k, SEV_ERROR, "offload-certificate", k->c->path, leaf->line, remedy, "offload.certificates %s: %s",
+        finding(k, SEV_ERROR, "offload-certificate", leaf->file, leaf->line, remedy, "offload.certificates %s: %s",
                 leaf->text, why->text);
         return false;
     }
-    check_reasons(k, why, certfile_judge(have, k->now_s, why), k->c->path, leaf->line, leaf->text);
+    check_reasons(k, why, certfile_judge(have, k->now_s, why), leaf->file, leaf->line, leaf->text);
     return true;
 }
 
@@ -43,7 +43,7 @@ static void check_hash(struct check *k, const struct config_leaf *leaf, const st
         known = known || (k->cert[i].read && is_leaf(leaf, &k->cert[i].file));
     if (!known) /* beside files it is probably one that was replaced; alone, the front is another host */
         finding(
-            k, n ? SEV_WARNING : SEV_NOTE, "offload-hash-unknown", k->c->path, leaf->line,
+            k, n ? SEV_WARNING : SEV_NOTE, "offload-hash-unknown", leaf->file, leaf->line,
             "'gatehouse cert show FILE' tells the hash of what the front serves; when the front is on another host, "
             "compare it there",
             "offload.certificates has %.20s..., which is the hash of none of the certificate files here", leaf->text);
@@ -69,7 +69,7 @@ static void check_certificates(struct check *k)
         if (c->offload.cert[i].hash_len)
             check_hash(k, &c->offload.cert[i], files, n);
     if (c->offload.n_cert && !has_sha1(c))
-        finding(k, SEV_NOTE, "offload-sha256-only", c->path, c->offload.cert[0].line,
+        finding(k, SEV_NOTE, "offload-sha256-only", c->offload.cert[0].file, c->offload.cert[0].line,
                 "name the file instead, or add its \"sha1:...\" too",
                 "offload.certificates has SHA-256 hashes only: clients that bind with SHA-1, as RouterOS does, cannot "
                 "connect");
@@ -80,12 +80,13 @@ static void check_reach(struct check *k)
 {
     static const uint8_t zero[16];
     const struct config *c = k->c;
+    struct config_place from = config_place(c, c->offload.from), proxy = config_place(c, &c->offload.proxy_required);
     for (size_t i = 0; i < c->offload.n_listen; i++) {
         const struct config_addr *a = &c->offload.listen[i];
         bool any =
             a->u.sa.sa_family == AF_INET ? !a->u.in.sin_addr.s_addr : !memcmp(&a->u.in6.sin6_addr, zero, sizeof zero);
         if (any)
-            finding(k, SEV_WARNING, "offload-open", c->path, a->line,
+            finding(k, SEV_WARNING, "offload-open", a->file, a->line,
                     "listen on the address that the front uses, 127.0.0.1 when it is on this host",
                     "offload.listen %s is on every address of this host, without TLS: only offload.from keeps others "
                     "out",
@@ -93,13 +94,12 @@ static void check_reach(struct check *k)
     }
     for (size_t i = 0; i < c->offload.n_from; i++)
         if (!c->offload.from[i].bits) {
-            finding(k, SEV_WARNING, "offload-from-anywhere", c->path,
-                    c->offload.n_listen ? c->offload.listen[0].line : 1, "name the addresses of the front",
+            finding(k, SEV_WARNING, "offload-from-anywhere", from.file, from.line, "name the addresses of the front",
                     "offload.from has every IPv%u address: whoever reaches offload.listen can pose as the front",
                     c->offload.from[i].family);
         }
     if (!c->offload.proxy_required)
-        finding(k, SEV_NOTE, "offload-no-proxy", c->path, c->offload.n_listen ? c->offload.listen[0].line : 1,
+        finding(k, SEV_NOTE, "offload-no-proxy", proxy.file, proxy.line,
                 "proxy-protocol = true; in offload, and the same in the front (HAProxy: send-proxy-v2)",
                 "without a PROXY header all clients have the front's address: in the log, and for limits");
 }

@@ -86,12 +86,12 @@ static void check_families(struct check *k, const char *option, const struct con
     const struct check_addr *a = four && !six ? outside(k, 6) : six && !four ? outside(k, 4) : NULL;
     char ip[INET6_ADDRSTRLEN];
     if (a && four)
-        finding(k, SEV_WARNING, "listen-no-ipv6", k->c->path, four->line,
+        finding(k, SEV_WARNING, "listen-no-ipv6", four->file, four->line,
                 "add the same with [::], or take the host's IPv6 address out of DNS",
                 "%s has no IPv6 address, and the host has one (%s, %s): clients that are given it come for nothing",
                 option, ip_text(a, ip), a->ifname);
     else if (a)
-        finding(k, SEV_WARNING, "listen-no-ipv4", k->c->path, six->line,
+        finding(k, SEV_WARNING, "listen-no-ipv4", six->file, six->line,
                 "add the same with 0.0.0.0: [::] takes IPv6 only",
                 "%s has no IPv4 address, and the host has one (%s, %s): most clients come that way", option,
                 ip_text(a, ip), a->ifname);
@@ -128,7 +128,7 @@ static const struct config_addr *reached(const struct check *k, const struct end
     return NULL;
 }
 
-static void check_upstream(struct check *k, const char *option, const struct config_addr *a, const char *file)
+static void check_upstream(struct check *k, const char *option, const struct config_addr *a)
 {
     const struct config *c = k->c;
     const struct {
@@ -143,7 +143,7 @@ static void check_upstream(struct check *k, const char *option, const struct con
         const struct config_addr *at = reached(k, &to, own[i].list, own[i].n);
         if (!at)
             continue;
-        finding(k, SEV_ERROR, "upstream-loops", file, a->line,
+        finding(k, SEV_ERROR, "upstream-loops", a->file, a->line,
                 "give the web server another port or address, and name that",
                 "%s %s loops back: %s %s is this server itself", option, a->text, own[i].name, at->text);
         return;
@@ -184,7 +184,7 @@ static void check_network(struct check *k, const struct config_net4 *net)
         const struct check_addr *a = &k->host->addr[i];
         if (is_ours(k, a) || !overlap(net, a))
             continue;
-        finding(k, SEV_ERROR, "vpn-network-overlaps", k->c->path, net->line, remedy,
+        finding(k, SEV_ERROR, "vpn-network-overlaps", net->file, net->line, remedy,
                 "vpn.network %s/%u overlaps a network of this host: %s/%u on %s", text, net->prefix, ip_text(a, ip),
                 a->bits, a->ifname);
         return;
@@ -193,7 +193,7 @@ static void check_network(struct check *k, const struct config_net4 *net)
         const struct check_addr *r = &k->host->route[i];
         if (is_ours(k, r) || r->bits < net->prefix || !overlap(net, r))
             continue;
-        finding(k, SEV_WARNING, "vpn-network-routed", k->c->path, net->line, remedy,
+        finding(k, SEV_WARNING, "vpn-network-routed", net->file, net->line, remedy,
                 "vpn.network %s/%u holds a network that this host has a route to: %s/%u by way of %s", text,
                 net->prefix, ip_text(r, ip), r->bits, r->ifname);
         return;
@@ -206,11 +206,11 @@ void check_net(struct check *k)
     check_families(k, "listen.address", c->listen.address, c->listen.n_address);
     check_families(k, "listen.redirect", c->listen.redirect, c->listen.n_redirect);
     for (size_t i = 0; i < c->n_web; i++) {
-        check_upstream(k, "web.upstream", &c->web[i].upstream, c->web[i].file);
-        check_upstream(k, "web.upstream-h2", &c->web[i].upstream_h2, c->web[i].file);
+        check_upstream(k, "web.upstream", &c->web[i].upstream);
+        check_upstream(k, "web.upstream-h2", &c->web[i].upstream_h2);
     }
     for (size_t i = 0; i < c->n_pass; i++)
-        check_upstream(k, "passthrough.upstream", &c->pass[i].upstream, c->pass[i].file);
+        check_upstream(k, "passthrough.upstream", &c->pass[i].upstream);
     for (size_t i = 0; c->vpn_on && i < c->vpn.n_network; i++)
         check_network(k, &c->vpn.network[i]);
 }

@@ -153,7 +153,7 @@ static void check_addresses(struct shown *s)
     const struct config *c = s->k->c;
     struct list first = { .n = 0 }, named = { .n = 0 }, dead = { .n = 0 };
     bool names = false, by_rule;
-    int line = 0;
+    struct config_place at = { .file = c->file };
     for (size_t i = 0; i < s->n_rules; i++)
         names = names || s->rule[i].kind == TLS_RULE_NAME || s->rule[i].kind == TLS_RULE_WILDCARD;
     for (size_t i = 0; i < c->listen.n_address; i++) {
@@ -161,25 +161,26 @@ static void check_addresses(struct shown *s)
         uint64_t set = shown_at(s, p, NULL, &by_rule);
         if (by_rule)
             continue;
-        line = line ? line : c->listen.address[i].line;
+        if (!at.line)
+            at = (struct config_place){ c->listen.address[i].file, c->listen.address[i].line };
         p->dead = !set && !names;
         list_add(set ? &first : names ? &named : &dead, p->text);
     }
     if (first.n)
-        finding(s->k, SEV_WARNING, "cert-no-default", c->path, line,
+        finding(s->k, SEV_WARNING, "cert-no-default", at.file, at.line,
                 "add \"default\" to the for of the certificate for the VPN",
                 "no certificate is for \"default\" or for %s: clients that send no server name, as older VPN clients, "
                 "are shown the first one",
                 first.text);
     if (named.n)
-        finding(s->k, SEV_WARNING, "cert-none-without-name", c->path, line,
+        finding(s->k, SEV_WARNING, "cert-none-without-name", at.file, at.line,
                 "add \"default\" to the for of a certificate, unless that is what you want",
                 "clients that send no server name, as older VPN clients, are refused at %s: no certificate is for it, "
                 "and tls.no-match is alert",
                 named.text);
     if (dead.n)
         finding(
-            s->k, SEV_ERROR, "cert-none-for-address", c->path, line,
+            s->k, SEV_ERROR, "cert-none-for-address", at.file, at.line,
             "add the address, or \"default\", to the for of a certificate",
             "no certificate can be shown at %s, but at addresses with a rule of their own: clients are refused there, "
             "since tls.no-match is alert",

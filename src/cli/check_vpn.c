@@ -63,7 +63,7 @@ static void check_users(struct check *k)
     struct users_error err = { 0 };
     struct stat st;
     if (digest_init() < 0) { /* the parser hashes plain: secrets, the server every answer of MS-CHAPv2 */
-        finding(k, SEV_ERROR, "crypto-legacy", c->path, 1,
+        finding(k, SEV_ERROR, "crypto-legacy", c->file, 1,
                 "install the package openssl whole: legacy.so is a part of it",
                 "OpenSSL's legacy provider (MD4, DES) cannot be loaded");
         return;
@@ -99,15 +99,17 @@ static bool forwarding_is_on(void)
 void check_vpn(struct check *k)
 {
     const struct config *c = k->c;
+    struct config_place network = config_place(c, c->vpn.network), forward = config_place(c, &c->vpn.forward);
     uint64_t hosts = 0;
     for (size_t i = 0; i < c->vpn.n_network; i++)
         hosts += (1ull << (32 - c->vpn.network[i].prefix)) - 2;
     check_users(k);
     if ((uint64_t)c->vpn.max_calls > hosts - 1)
-        finding(k, SEV_NOTE, "vpn-pool", c->path, 1, "add a network, if that is too few",
+        finding(k, SEV_NOTE, "vpn-pool", network.file, network.line, "add a network, if that is too few",
                 "vpn.network has addresses for %llu calls, vpn.max-calls allows %d", (unsigned long long)hosts - 1,
                 c->vpn.max_calls);
     if (!c->vpn.forward && !forwarding_is_on())
-        finding(k, SEV_WARNING, "vpn-forward", c->path, 1, "forward = true; in vpn, or sysctl net.ipv4.ip_forward=1",
+        finding(k, SEV_WARNING, "vpn-forward", forward.file, forward.line,
+                "forward = true; in vpn, or sysctl net.ipv4.ip_forward=1",
                 "this host does not forward packets: clients reach this host only");
 }

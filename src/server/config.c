@@ -24,6 +24,30 @@ static void source_name(const struct config_loader *l, const char *file, char *o
         snprintf(out, cap, "%.*s/%s", (int)(slash - l->path), l->path, file);
 }
 
+struct config_source { /* a list, since files that include are few */
+    struct config_source *next;
+    char name[];
+};
+
+const char *config_source(struct config_loader *l, const struct config_setting_t *s)
+{
+    char name[PATH_MAX];
+    source_name(l, s ? config_setting_source_file(s) : NULL, name, sizeof name);
+    for (const struct config_source *have = l->c->sources; have; have = have->next)
+        if (!strcmp(have->name, name))
+            return have->name;
+    size_t size = strlen(name) + 1;
+    struct config_source *new = malloc(sizeof *new + size);
+    if (!new) {
+        l->nomem = true;
+        return NULL;
+    }
+    memcpy(new->name, name, size);
+    new->next = l->c->sources;
+    l->c->sources = new;
+    return new->name;
+}
+
 __attribute__((format(printf, 6, 0))) static void fail_va(struct config_loader *l, const char *file, int line,
                                                           const char *code, const char *remedy, const char *fmt,
                                                           va_list ap)
@@ -144,6 +168,9 @@ static void load_group(struct config_loader *l, const struct config_section *sec
         struct config_setting_t *v = s ? config_setting_get_member(s, o->name) : NULL;
         char range[256];
         config_option_range(o, range, sizeof range);
+        if (s && !section->list)
+            l->c->option[o - config_options] =
+                (struct config_place){ config_source(l, v ? v : s), (int)config_setting_source_line(v ? v : s) };
         if (v)
             config_option_set(l, o, v, base);
         else if (s && o->flags & OPT_REQUIRED)
@@ -165,18 +192,14 @@ static void load_list(struct config_loader *l, const struct config_section *sect
     for (size_t i = 0; i < len; i++) {
         struct config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
         char *base = (char *)l->c + section->at + i * section->size;
-        char name[PATH_MAX];
         if (!config_setting_is_group(e)) {
             config_fail(l, e, "config-bad-type", "write each as { name = value; ... }",
                         "entry %zu of %s is not a group", i + 1, section->name);
             continue;
         }
         *n = i + 1;
-        source_name(l, config_setting_source_file(e), name, sizeof name);
         *(int *)(void *)(base + section->line_at) = (int)config_setting_source_line(e);
-        *(char **)(void *)(base + section->file_at) = strdup(name);
-        if (!*(char **)(void *)(base + section->file_at))
-            l->nomem = true;
+        *(const char **)(void *)(base + section->file_at) = config_source(l, e);
         load_group(l, section, e, base);
     }
 }
@@ -358,7 +381,7 @@ static int load(struct config_loader *l, const char *text, struct config **out)
     l->c = calloc(1, sizeof *l->c);
     if (l->c)
         l->c->path = text ? strdup(l->path) : absolute(l->path);
-    if (!l->c || !l->c->path)
+    if (!l->c || !l->c->path || !(l->c->file = config_source(l, NULL)))
         goto out;
     if (!text) {
         l->folder = strdup(l->c->path);
@@ -429,14 +452,20 @@ void config_free(struct config *c)
         for (size_t i = 0; i < n; i++)
             config_option_free(o, k->list ? (char *)c + k->at + i * k->size : (char *)c);
     }
-    for (size_t i = 0; i < c->n_certs; i++)
-        free(c->certs[i].file);
-    for (size_t i = 0; i < c->n_web; i++)
-        free(c->web[i].file);
-    for (size_t i = 0; i < c->n_pass; i++)
-        free(c->pass[i].file);
+    for (struct config_source *next, *s = c->sources; s; s = next) {
+        next = s->next;
+        free(s);
+    }
     free(c->path);
     free(c);
+}
+
+struct config_place config_place(const struct config *c, const void *field)
+{
+    for (size_t i = 0; config_options[i].name; i++)
+        if (c->option[i].file && (const char *)c + config_options[i].at == field)
+            return c->option[i];
+    return (struct config_place){ c->file, 1 };
 }
 
 /* 2: the name itself, 1: a wildcard has it, 0: no. */

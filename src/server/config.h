@@ -36,6 +36,13 @@
 #define CONFIG_NETWORKS_MAX 8
 #define CONFIG_THREADS_MAX  64
 #define CONFIG_POOL_MAX     (1u << 20) /* addresses in all networks together */
+#define CONFIG_OPTIONS_MAX  96         /* rows of the table */
+
+/* Where something stands. Names of files are as the operator wrote them, and belong to the struct config. */
+struct config_place {
+    const char *file;
+    int line;
+};
 
 struct config_addr {
     union {
@@ -46,7 +53,8 @@ struct config_addr {
     } u;
     socklen_t len; /* 0: not set */
     char *text;    /* as written: "0.0.0.0:443", "[::]:443", "127.0.0.1:8080", "unix:/run/blog.sock" */
-    int line;      /* in which line of which file it was written, for messages */
+    const char *file;
+    int line; /* 0: a default */
 };
 
 struct config_cert {
@@ -56,7 +64,7 @@ struct config_cert {
     char *ocsp;                      /* path of a DER file that need not be there (yet); NULL: nothing is stapled */
     char *for_[CONFIG_CERT_FOR_MAX]; /* rules in their one spelling, see tls/select.h */
     size_t n_for;
-    char *file; /* configuration file in which it stands */
+    const char *file;
     int line;
 };
 
@@ -66,7 +74,7 @@ struct config_web {
     struct config_addr upstream_h2; /* len 0: ALPN h2 is not offered */
     enum proxy_version proxy_protocol;
     char *root; /* folder of the built-in site; NULL: the welcome page. Not together with upstream */
-    char *file;
+    const char *file;
     int line;
 };
 
@@ -74,7 +82,7 @@ struct config_pass {
     char *name; /* SNI name, or "*.name" */
     struct config_addr upstream;
     enum proxy_version proxy_protocol;
-    char *file;
+    const char *file;
     int line;
 };
 
@@ -88,12 +96,14 @@ struct config_leaf { /* a certificate that a front serves */
     char *text;      /* absolute path of a PEM file, or "sha256:HEX", "sha1:HEX" in lower case */
     size_t hash_len; /* 32, 20; 0: it is a file */
     uint8_t hash[32];
+    const char *file;
     int line;
 };
 
 struct config_net4 {
     uint32_t base; /* host order */
     uint8_t prefix;
+    const char *file;
     int line;
 };
 
@@ -102,7 +112,10 @@ enum config_nat { CONFIG_NAT_OFF, CONFIG_NAT_AUTO };
 enum config_no_match { CONFIG_NO_MATCH_DEFAULT, CONFIG_NO_MATCH_ALERT };
 
 struct config {
-    char *path; /* of the main file, absolute */
+    char *path;                                     /* of the main file, absolute */
+    const char *file;                               /* the same, as the operator wrote it */
+    struct config_source *sources;                  /* names of all files, inside the loader */
+    struct config_place option[CONFIG_OPTIONS_MAX]; /* by row of the table, inside the loader */
     struct {
         struct config_addr address[CONFIG_LISTEN_MAX];
         size_t n_address;
@@ -131,13 +144,12 @@ struct config {
         uint32_t dns[2], nbns[2]; /* host order, 0: none */
         uint8_t auth[4];          /* enum ppp_auth_method, strongest first, 0 ends; default mschapv2 only */
         char *users;              /* path */
-        int users_line;
-        char *interface;     /* "gh0" */
-        int mtu;             /* 1280..4087, default 1400 */
-        enum config_nat nat; /* default off; "auto": masquerade what leaves by another interface */
-        bool forward;        /* switch forwarding on while running; default false */
-        bool ipv6;           /* IPV6CP answered, link-local only; default true */
-        int max_calls;       /* default 10000 */
+        char *interface;          /* "gh0" */
+        int mtu;                  /* 1280..4087, default 1400 */
+        enum config_nat nat;      /* default off; "auto": masquerade what leaves by another interface */
+        bool forward;             /* switch forwarding on while running; default false */
+        bool ipv6;                /* IPV6CP answered, link-local only; default true */
+        int max_calls;            /* default 10000 */
         enum config_probe_answer probe_answer;
         int echo_interval_s;     /* silence until ECHO_REQUEST; default 25, 1..300 */
         int echo_timeout_s;      /* silence after it until the call is dropped; default 60, 1..300 */
@@ -207,6 +219,12 @@ char *config_print(const struct config *c);
 char *config_print_json(const struct config *c);
 
 void config_free(struct config *c);
+
+/*
+ * Where an option that is in no list of groups stands, by the address of its field, as &c->worker.user: the option
+ * when it was written, else its section, else the main file.
+ */
+MUST_USE struct config_place config_place(const struct config *c, const void *field);
 
 /* First host of the first network: the server's own tunnel address, host order. */
 uint32_t config_server_ip4(const struct config *c);

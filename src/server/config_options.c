@@ -183,6 +183,9 @@ const struct config_option config_options[] = {
     { .name = NULL },
 };
 
+_Static_assert(sizeof config_options / sizeof config_options[0] <= CONFIG_OPTIONS_MAX,
+               "struct config has a place for each");
+
 void config_option_range(const struct config_option *o, char *out, size_t cap)
 {
     char words[128] = "";

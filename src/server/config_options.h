@@ -83,6 +83,9 @@ __attribute__((format(printf, 5, 6))) void config_fail(struct config_loader *l, 
 __attribute__((format(printf, 6, 7))) void config_fail_line(struct config_loader *l, const char *file, int line,
                                                             const char *code, const char *remedy, const char *fmt, ...);
 
+/* Name of the file in which s stands (NULL: the main file), kept with the configuration; NULL: no memory. */
+const char *config_source(struct config_loader *l, const struct config_setting_t *s);
+
 /* Stores what the file says, or the default, in the section's struct at base. */
 void config_option_set(struct config_loader *l, const struct config_option *o, struct config_setting_t *s, void *base);
 void config_option_default(struct config_loader *l, const struct config_option *o, void *base);

@@ -156,8 +156,7 @@ static void check_web(struct config_loader *l)
     }
     struct config_web *w = &c->web[c->n_web++];
     w->proxy_protocol = PROXY_OFF;
-    w->file = strdup(l->path);
-    l->nomem = l->nomem || !w->file;
+    w->file = c->file;
 }
 
 static void check_passthrough(struct config_loader *l)
@@ -210,8 +209,6 @@ static void check_vpn(struct config_loader *l)
         config_fail(l, written(l, "vpn", "network", 0), "config-out-of-range",
                     "at most 1048576 in all: one /12, or several smaller ones", "vpn.network has %llu addresses",
                     (unsigned long long)pool);
-    const struct config_setting_t *users = written(l, "vpn", "users", 0);
-    c->vpn.users_line = users ? (int)config_setting_source_line(users) : 0;
 }
 
 void config_rules_check(struct config_loader *l)

@@ -308,6 +308,7 @@ static void add_leaf(struct config_loader *l, const struct config_option *o, con
 {
     struct config_leaf *leaf = (struct config_leaf *)field(o, base) + *count(o, base);
     char hex[65];
+    leaf->file = config_source(l, s);
     leaf->line = s ? (int)config_setting_source_line(s) : 0;
     if (strncasecmp(text, "sha256:", 7) != 0 && strncasecmp(text, "sha1:", 5) != 0) {
         set_path(l, o, s, text, &leaf->text);
@@ -345,6 +346,7 @@ static void set_addr(struct config_loader *l, const struct config_option *o, con
         l->nomem = true;
     else if (rc < 0)
         bad_value(l, o, s, text);
+    out->file = config_source(l, s);
     out->line = s ? (int)config_setting_source_line(s) : 0;
 }
 
@@ -398,6 +400,7 @@ static void set_text(struct config_loader *l, const struct config_option *o, con
             bad_value(l, o, s, text);
             return;
         }
+        net->file = config_source(l, s);
         net->line = s ? (int)config_setting_source_line(s) : 0;
         *count(o, base) += 1;
         return;

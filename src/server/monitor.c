@@ -262,6 +262,7 @@ static void end_reload(struct monitor *m, bool commit)
 static void answer(struct monitor *m, const struct priv_msg *ask, struct priv_msg *out, int *fds)
 {
     const struct config *cfg = m->next ? m->next : m->cfg;
+    struct config_place users = config_place(cfg, &cfg->vpn.users);
     bool at_start = !m->started;
     uint32_t i = ask->index;
     out->status = ERR_USAGE;
@@ -284,11 +285,11 @@ static void answer(struct monitor *m, const struct priv_msg *ask, struct priv_ms
         return;
     case PRIV_FRONT:
         if (i < cfg->offload.n_cert && !cfg->offload.cert[i].hash_len)
-            answer_front(out, fds, cfg->path, cfg->offload.cert[i].line, cfg->offload.cert[i].text);
+            answer_front(out, fds, cfg->offload.cert[i].file, cfg->offload.cert[i].line, cfg->offload.cert[i].text);
         return;
     case PRIV_USERS:
         if (cfg->vpn_on)
-            answer_file(out, fds, cfg->path, cfg->vpn.users_line, cfg->vpn.users);
+            answer_file(out, fds, users.file, users.line, cfg->vpn.users);
         return;
     case PRIV_LISTENERS:
         if (at_start && i < m->setup.threads)

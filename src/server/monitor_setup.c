@@ -65,7 +65,7 @@ static int listeners_open(struct setup *s, const struct config *cfg, char *err, 
         for (unsigned w = 0; !rc && w < s->threads; w++)
             rc = bind_one(a, true, &s->listeners[w][i]);
         if (rc) {
-            snprintf(err, cap, "%s:%d: %s %s: %s: %s", cfg->path, a->line, front ? "offload.listen" : "listen.address",
+            snprintf(err, cap, "%s:%d: %s %s: %s: %s", a->file, a->line, front ? "offload.listen" : "listen.address",
                      a->text, strerror(errno), setup_bind_remedy(errno));
             return ERR_SYSTEM;
         }
@@ -94,7 +94,7 @@ static int control_open(struct setup *s, const struct config *cfg, char *err, si
 {
     struct sockaddr_un un = { .sun_family = AF_UNIX };
     if (strlen(cfg->control.socket) >= sizeof un.sun_path) {
-        snprintf(err, cap, "%s: control.socket: the path is longer than %zu characters", cfg->path,
+        snprintf(err, cap, "%s: control.socket: the path is longer than %zu characters", cfg->file,
                  sizeof un.sun_path - 1);
         return ERR_USAGE;
     }
@@ -160,7 +160,7 @@ static int inside_open(struct setup *s, const struct config *cfg, char *err, siz
     char why[300];
     int rc = tun_overlap_check(nets, n, p.name, why, sizeof why);
     if (rc) {
-        snprintf(err, cap, "%s:%d: %s", cfg->path, cfg->vpn.network[0].line, why);
+        snprintf(err, cap, "%s:%d: %s", cfg->vpn.network[0].file, cfg->vpn.network[0].line, why);
         return ERR_SYSTEM;
     }
     rc = tun_device_open(&p, s->tun, why, sizeof why);

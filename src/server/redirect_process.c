@@ -75,7 +75,7 @@ static int open_all(struct redirect_process *p, const struct config *cfg, char *
         const struct config_addr *a = &cfg->listen.redirect[p->n];
         p->listen_fds[p->n] = bind_one(a);
         if (p->listen_fds[p->n] < 0) {
-            snprintf(err, cap, "%s:%d: listen.redirect %s: %s: %s", cfg->path, a->line, a->text, strerror(errno),
+            snprintf(err, cap, "%s:%d: listen.redirect %s: %s: %s", a->file, a->line, a->text, strerror(errno),
                      setup_bind_remedy(errno));
             return ERR_SYSTEM;
         }
@@ -83,7 +83,7 @@ static int open_all(struct redirect_process *p, const struct config *cfg, char *
     if (cfg->listen.acme_webroot) {
         p->webroot_fd = open(cfg->listen.acme_webroot, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (p->webroot_fd < 0) {
-            snprintf(err, cap, "%s: listen.acme-webroot %s: %s: make the folder", cfg->path, cfg->listen.acme_webroot,
+            snprintf(err, cap, "%s: listen.acme-webroot %s: %s: make the folder", cfg->file, cfg->listen.acme_webroot,
                      strerror(errno));
             return ERR_USAGE;
         }

@@ -598,6 +598,81 @@ class Rest(Case):
         self.expect(*[] if on else [("warning", "vpn-forward")])
 
 
+class Places(Case):
+    """File and line of a finding: where it stands, with one spelling of each file, which is the operator's."""
+
+    def places(self, folder, name):
+        p = subprocess.run([PROGRAM, "check", "--json", "-c", name], cwd=folder, capture_output=True, text=True, timeout=60)
+        return {f["code"]: (f["file"], f["line"]) for f in json.loads(p.stdout)["findings"]}
+
+    def test_files(self):
+        self.config()
+        os.mkdir(self.path("sub"))
+        pem, here = self.pki.at("leaf.pem"), os.path.basename(self.dir)
+        write(self.path("g.conf"), f"""certificates: ({self.cert(rules=["vpn.example.com"])});
+@include "sub/a.conf"
+@include "b.conf"
+worker: {{
+ threads = 1; user = "no-such-account"; }};
+web: ( {{ upstream = "unix:/nowhere/at.all"; }} );
+control: {{ socket = "control"; }};
+""")
+        write(self.path("sub/a.conf"), """listen: { address = [
+ "127.0.0.1:443" ]; };
+
+vpn: {
+ network = [ "10.214.0.0/24" ]; users = "users"; };
+passthrough: ( { name = "x.example.com";
+ upstream = "127.0.0.1:443"; } );
+""")
+        write(self.path("b.conf"), f"""
+offload: {{ listen = [
+ "0.0.0.0:8443" ];
+ from = [ "0.0.0.0/0" ]; certificates = [
+ "{pem}",
+ "sha256:{'ab' * 32}" ];
+}};
+tls: {{ ciphers = "NONE-SUCH";
+ ciphersuites = "NONE-SUCH"; }};
+""")
+        want = {"worker-user": ("g.conf", 5), "web-upstream": ("g.conf", 6), "cert-no-default": ("sub/a.conf", 2), "vpn-pool": ("sub/a.conf", 5),
+                "upstream-loops": ("sub/a.conf", 7), "offload-open": ("b.conf", 3), "offload-from-anywhere": ("b.conf", 4),
+                "offload-hash-unknown": ("b.conf", 6), "offload-no-proxy": ("b.conf", 2), "tls-ciphers": ("b.conf", 9)}
+        if read("/proc/sys/net/ipv4/ip_forward").strip() != "1":
+            want["vpn-forward"] = ("sub/a.conf", 4)
+        for folder, prefix in ((self.dir, ""), (os.path.dirname(self.dir), here + "/"), (self.dir, "./"), ("/", self.dir + "/")):
+            self.assertEqual(self.places(folder, prefix + "g.conf"), {code: (prefix + file, line) for code, (file, line) in want.items()})
+
+    def test_networks(self):
+        """Where the family or the network of this host matters."""
+        out = json.loads(sh("ip", "-j", "addr")) if shutil.which("ip") else []
+        mine = {a["family"]: a for i in out for a in i["addr_info"] if a["scope"] == "global" and a["prefixlen"] < 127}
+        a = mine.get("inet")
+        if not a:
+            self.skipTest("this host has no IPv4 address but loopback")
+        write(self.path("inc.conf"), f'\nlisten: {{ address = [\n "[::]:443" ]; }};\nvpn: {{ forward = true; users = "users"; network = [\n'
+              f' "{a["local"].rsplit(".", 2)[0]}.0.0/16" ]; }};\n')
+        self.config(vpn=False, extra='@include "inc.conf"\n')
+        found = self.places(self.dir, "g.conf")
+        self.assertEqual(found.get("listen-no-ipv4"), ("inc.conf", 3))
+        self.assertEqual(found.get("vpn-network-overlaps"), ("inc.conf", 5))
+
+    def test_not_written(self):
+        """An option that is not written stands where its section begins."""
+        self.config(extra='tls: {\n min-version = "1.2";\n ciphers = "NONE-SUCH"; };\n')
+        write(self.path("g.conf"), read(self.path("g.conf")).replace(" forward = true;", ""))
+        want = {"tls-ciphers": ("g.conf", 10)}
+        if read("/proc/sys/net/ipv4/ip_forward").strip() != "1":
+            want["vpn-forward"] = ("g.conf", 5)
+        self.assertEqual(self.places(self.dir, "g.conf"), want)
+
+    def test_of_the_server(self):
+        """What the running server says about the configuration has the same spelling."""
+        self.config()
+        Daemon.answer(self, {"config": self.path("g.conf"), "last_reload_error": "x", "certificates": []})
+        self.assertEqual(self.places(self.dir, "g.conf"), {"reload-failed": ("g.conf", 1)})
+
+
 class Offload(Case):
     def front(self, *certificates, listen="127.0.0.1:8443", source="127.0.0.1", extra="proxy-protocol = true;"):
         self.config(extra=f'offload: {{ listen = [ "{listen}" ]; from = [ "{source}" ];\n certificates = {json.dumps(certificates)};\n {extra} }};\n')

@@ -120,7 +120,7 @@ static void test_values(void **state)
     assert_int_equal(c->vpn.auth[1], PPP_AUTH_CHAP_MD5);
     assert_int_equal(c->vpn.auth[2], PPP_AUTH_PAP);
     assert_int_equal(c->vpn.auth[3], 0);
-    assert_int_equal(c->vpn.users_line, 4);
+    assert_int_equal(config_place(c, &c->vpn.users).line, 4);
     assert_int_equal(c->vpn.nat, CONFIG_NAT_AUTO);
     assert_true(c->vpn.forward);
     assert_false(c->vpn.ipv6);
@@ -459,7 +459,16 @@ static void test_files(void **state)
     char want[128];
     snprintf(want, sizeof want, "%s/users", folder);
     assert_string_equal(c->vpn.users, want);
-    assert_int_equal(c->vpn.users_line, 3);
+    struct config_place users = config_place(c, &c->vpn.users), forward = config_place(c, &c->vpn.forward);
+    assert_int_equal(users.line, 3);
+    assert_non_null(strstr(users.file, "/sub.conf"));
+    assert_int_equal(forward.line, 2); /* not written: its section */
+    assert_ptr_equal(forward.file, users.file);
+    assert_ptr_equal(c->vpn.network[0].file, users.file);
+    assert_int_equal(c->vpn.network[0].line, 2);
+    assert_int_equal(config_place(c, &c->worker.user).line, 1); /* nor is the section */
+    assert_ptr_equal(config_place(c, &c->worker.user).file, c->certs[0].file);
+    assert_ptr_equal(c->certs[0].file, c->file);
     round_trip(c);
     config_free(c);
 

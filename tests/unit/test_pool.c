@@ -17,9 +17,9 @@ static struct config *config_of(uint32_t base0, uint8_t prefix0, uint32_t base1,
 {
     struct config *cfg = calloc(1, sizeof *cfg);
     assert_non_null(cfg);
-    cfg->vpn.network[cfg->vpn.n_network++] = (struct config_net4){ base0, prefix0, 1 };
+    cfg->vpn.network[cfg->vpn.n_network++] = (struct config_net4){ base0, prefix0 };
     if (prefix1)
-        cfg->vpn.network[cfg->vpn.n_network++] = (struct config_net4){ base1, prefix1, 2 };
+        cfg->vpn.network[cfg->vpn.n_network++] = (struct config_net4){ base1, prefix1 };
     return cfg;
 }
 
