@@ -152,6 +152,7 @@ def test_busy_port(lab):
             refuses(lab, base(lab), 1, r"0\.0\.0\.0:443.*ss -ltnp")
     with contextlib.closing(lab.server.sock(socket.AF_INET6)) as s:
         s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of tests before may not be over
         s.bind(("::", 443))
         s.listen()
         refuses(lab, base(lab), 1, r"\[::\]:443")
