@@ -4,8 +4,8 @@
  * The URI /sra_{BA195980-CD49-458b-9E23-C84EE0ADCD75}/ is reserved: no first request that means it to some web server
  * is HTTP_WEB, whatever its method. uri.h says which targets mean it. What is around the target is read as web servers
  * read it:
- *   - empty lines and blanks in front of the request line (RFC 9112 2.2); runs of SP, HTAB, VT, FF or CR between its words
- *     (RFC 9112 3); a line that ends in a bare LF;
+ *   - empty lines and blanks in front of the request line (RFC 9112 2.2); runs of SP, HTAB, VT, FF or CR between its
+ * words (RFC 9112 3); a line that ends in a bare LF;
  *   - a line of more than three words: its target may end at any blank. One that is the URI then is HTTP_BAD;
  *   - no version (HTTP/0.9) or any other: HTTP_WEB, or HTTP_BAD if the target is the URI.
  *
