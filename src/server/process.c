@@ -17,9 +17,13 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
+
+#define STOP_MS 1000 /* that a child which was told to end may take */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -101,6 +105,18 @@ pid_t process_spawn(int self, const struct process_user *user, const char *argv0
     become(self, user, argv0, copy, n_fds, parent);
     log_error(NULL, "spawn-failed", "cannot start an unprivileged process", LOG_S("reason", strerror(errno)));
     _exit(1);
+}
+
+void process_reap(pid_t pid)
+{
+    const struct timespec tick = { 0, 10 * 1000000 };
+    for (int ms = 0; ms < STOP_MS; ms += 10) {
+        if (waitpid(pid, NULL, WNOHANG) != 0)
+            return;
+        nanosleep(&tick, NULL);
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
 }
 
 void process_hide(void)

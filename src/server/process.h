@@ -22,6 +22,9 @@ MUST_USE int process_user_find(const char *name, struct process_user *out);
  */
 pid_t process_spawn(int self, const struct process_user *user, const char *argv0, const int *fds, unsigned n_fds);
 
+/* Waits for a child that was told to end; one that does not within a second is killed. */
+void process_reap(pid_t pid);
+
 /*
  * Closes the calling process in for good: no new files by name (Landlock, where the kernel has it), only the system
  * calls that its role needs (seccomp; another one kills the process). Sanitizer builds leave seccomp out. Threads

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,7 +16,6 @@
 #include "web/redirect.h"
 
 #define BACKLOG  256
-#define STOP_MS  1000
 #define INFO_FD  3
 #define FIRST_FD 4 /* the listening sockets, then the folder */
 
@@ -132,26 +130,13 @@ void redirect_process_child(struct redirect_process *p, pid_t pid, int self, con
     spawn(p, self, user);
 }
 
-/* Waits for a process that was told to end; one that does not within STOP_MS is killed. */
-static void reap(pid_t pid)
-{
-    const struct timespec tick = { 0, 10 * 1000000 };
-    for (int ms = 0; ms < STOP_MS; ms += 10) {
-        if (waitpid(pid, NULL, WNOHANG) != 0)
-            return;
-        nanosleep(&tick, NULL);
-    }
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-}
-
 void redirect_process_stop(struct redirect_process *p)
 {
     if (!p->used)
         return;
     if (p->pid > 0) {
         kill(p->pid, SIGTERM);
-        reap(p->pid);
+        process_reap(p->pid);
     }
     for (unsigned i = 0; i < p->n; i++)
         close(p->listen_fds[i]);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,8 +14,6 @@
 #include "base/log.h"
 #include "server/monitor.h"
 #include "web/site.h"
-
-#define STOP_MS 1000
 
 static bool same_root(const char *a, const char *b)
 {
@@ -132,19 +129,6 @@ void site_set_finish(struct site_set *now, struct site_set *next, bool commit)
     memset(next, 0, sizeof *next);
 }
 
-/* Waits for a process that was told to end; one that does not within STOP_MS is killed. */
-static void reap(pid_t pid)
-{
-    const struct timespec tick = { 0, 10 * 1000000 };
-    for (int ms = 0; ms < STOP_MS; ms += 10) {
-        if (waitpid(pid, NULL, WNOHANG) != 0)
-            return;
-        nanosleep(&tick, NULL);
-    }
-    kill(pid, SIGKILL);
-    waitpid(pid, NULL, 0);
-}
-
 void site_set_stop(struct site_set *s)
 {
     pid_t pid[CONFIG_WEB_MAX];
@@ -154,7 +138,7 @@ void site_set_stop(struct site_set *s)
     }
     for (unsigned i = 0; i < CONFIG_WEB_MAX; i++)
         if (pid[i] > 0)
-            reap(pid[i]);
+            process_reap(pid[i]);
 }
 
 static struct site_process *find_pid(struct site_set *s, pid_t pid)
