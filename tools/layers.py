@@ -21,8 +21,9 @@ MAY_INCLUDE = {
     "tun": {"base", "ip"},
     "web": {"base", "http", "net", "tls"},
     "ctl": {"base"},
-    "server": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl"},
-    "cli": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "server"},
+    "priv": {"base"},
+    "server": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv"},
+    "cli": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv", "server"},
 }
 # What of libc a protocol core may call: it touches memory and nothing else.
 PURE = set("""

@@ -82,7 +82,9 @@ static int verify(const struct user *u, const struct ppp_auth_request *req, stru
     case PPP_AUTH_PAP: return pap_verify(u, req, good);
     case PPP_AUTH_CHAP_MD5: return md5_verify(u, req, good);
     case PPP_AUTH_MSCHAPV2: return mschapv2_verify(u, req, out, good);
-    case PPP_AUTH_NONE: break;
+    case PPP_AUTH_NONE:
+    case PPP_AUTH_EAP_MSCHAPV2:
+    case PPP_AUTH_METHODS: break;
     }
     return ERR_USAGE;
 }

@@ -7,7 +7,14 @@
 
 #include <stdint.h>
 
-enum ppp_auth_method { PPP_AUTH_NONE, PPP_AUTH_PAP, PPP_AUTH_CHAP_MD5, PPP_AUTH_MSCHAPV2 }; /* EAP joins here later */
+enum ppp_auth_method { /* weakest first */
+                       PPP_AUTH_NONE,
+                       PPP_AUTH_PAP,
+                       PPP_AUTH_CHAP_MD5,
+                       PPP_AUTH_MSCHAPV2,
+                       PPP_AUTH_EAP_MSCHAPV2, /* a client's alone for now */
+                       PPP_AUTH_METHODS
+};
 
 struct ppp_auth_request { /* secret; wipe the queue after use */
     uint8_t method;       /* enum ppp_auth_method */

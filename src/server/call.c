@@ -164,6 +164,8 @@ static const char *method_name(uint8_t method)
     case PPP_AUTH_PAP: return "pap";
     case PPP_AUTH_CHAP_MD5: return "chap";
     case PPP_AUTH_MSCHAPV2: return "mschapv2";
+    case PPP_AUTH_EAP_MSCHAPV2: return "eap-mschapv2";
+    case PPP_AUTH_METHODS: break;
     }
     return "?";
 }
@@ -372,6 +374,7 @@ static void sstp_ending(struct call *k, const struct ev *ev)
     case SSTP_END_ABORT: set_end(k, "protocol", text); break;
     case SSTP_END_BINDING: binding_failed(k, &end); break;
     case SSTP_END_NEGOTIATION_TIMEOUT: set_end(k, "negotiation-timeout", ppp_link_phase(k->ppp)); break;
+    case SSTP_END_REFUSED: break; /* a client's */
     case SSTP_END_HELLO_TIMEOUT: set_end(k, "client-silent", "nothing heard, ECHO_REQUEST unanswered"); break;
     }
     ip4_set(k, false);

@@ -16,7 +16,7 @@
 #include "server/call.h"
 #include "server/engine_ctl.h"
 #include "server/priv.h"
-#include "server/process.h"
+#include "priv/process.h"
 #include "server/worker.h"
 
 #define TICK_S 60

@@ -22,7 +22,7 @@
 #include "server/config.h"
 #include "server/monitor_setup.h"
 #include "server/priv.h"
-#include "server/process.h"
+#include "priv/process.h"
 #include "server/redirect_process.h"
 #include "server/site_process.h"
 #include "server/watch.h"

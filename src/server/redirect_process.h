@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 #include "server/config.h"
-#include "server/process.h"
+#include "priv/process.h"
 
 struct redirect_process {
     bool used;

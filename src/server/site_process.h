@@ -5,7 +5,7 @@
 #include <sys/types.h>
 
 #include "server/config.h"
-#include "server/process.h"
+#include "priv/process.h"
 
 struct site_process {
     pid_t pid;     /* 0: none */

@@ -13,8 +13,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/rd.h"
-#include "sstp/binding.h"
-#include "sstp/msg.h"
+#include "sstp/call.h"
 
 enum sstp_server_state {
     SSTP_SERVER_CALL_DISCONNECTED,               /* before init, and after the end                         */
@@ -26,35 +25,6 @@ enum sstp_server_state {
     SSTP_SERVER_CALL_DISCONNECT_ACK_PENDING,     /* DISCONNECT sent                             */
     SSTP_SERVER_CALL_DISCONNECT_TIMEOUT_PENDING, /* DISCONNECT_ACK sent, waiting for close  */
     SSTP_SERVER_STATES
-};
-
-enum sstp_event {
-    SSTP_EV_SEND,      /* payload: one whole SSTP control packet to send                                        */
-    SSTP_EV_PPP_START, /* no payload: start PPP (the ACK is sent)                                               */
-    SSTP_EV_UP,        /* no payload: CALL_CONNECTED was valid, data may pass                                   */
-    SSTP_EV_ENDING,    /* payload struct sstp_ended: teardown began; PPP is down, no data passes from now on. Exactly
-                          once in a call's life, before SSTP_EV_CLOSE                                           */
-    SSTP_EV_CLOSE,     /* no payload: send what is queued, then close TLS and TCP; the machine is done           */
-};
-
-enum sstp_end_cause {
-    SSTP_END_PEER_DISCONNECT, /* the client hung up                              */
-    SSTP_END_PEER_ABORT,      /* the client aborted: its status is in status     */
-    SSTP_END_OUR_DISCONNECT,  /* sstp_server_disconnect()                        */
-    SSTP_END_ABORT,           /* we aborted: see attrib and status               */
-    SSTP_END_BINDING,         /* we aborted: crypto binding failed, see binding  */
-    SSTP_END_NEGOTIATION_TIMEOUT,
-    SSTP_END_HELLO_TIMEOUT, /* nothing heard                                   */
-};
-
-struct sstp_ended {
-    uint8_t cause;              /* enum sstp_end_cause     */
-    uint8_t attrib;             /* AttribID sent or received */
-    uint8_t binding;            /* enum sstp_binding_fault */
-    uint8_t state;              /* enum sstp_server_state in which it happened */
-    uint32_t status;            /* enum sstp_status sent or received */
-    uint8_t cert_hash_seen[32]; /* SSTP_BINDING_CERT: what the client sent, 20 or 32 bytes, rest zero */
-    uint8_t hash_protocol;      /* SSTP_BINDING_*: what the client chose */
 };
 
 struct sstp_server_cfg {

@@ -1,6 +1,6 @@
 /* Starting a process of our own without privileges, and closing it in. */
-#ifndef GH_SERVER_PROCESS_H
-#define GH_SERVER_PROCESS_H
+#ifndef GH_PRIV_PROCESS_H
+#define GH_PRIV_PROCESS_H
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -30,7 +30,12 @@ void process_reap(pid_t pid);
  * calls that its role needs (seccomp; another one kills the process). Sanitizer builds leave seccomp out. Threads
  * started later inherit it.
  */
-enum sandbox_role { SANDBOX_ENGINE, SANDBOX_SITE };
+enum sandbox_role {
+    SANDBOX_ENGINE,   /* the server's: sockets, no files */
+    SANDBOX_SITE,     /* files below one folder, no new sockets */
+    SANDBOX_CLIENT,   /* as the engine; and bind(), to ask whether an address of ours is still there */
+    SANDBOX_RESOLVER, /* the C library's resolver: reads files, speaks to name servers and name service daemons */
+};
 MUST_USE int process_sandbox(enum sandbox_role role, int readable_dir_fd);
 
 /* No core dumps, no ptrace by the same user. */

@@ -1,4 +1,4 @@
-#include "server/process.h"
+#include "priv/process.h"
 
 #include <cap-ng.h>
 #include <errno.h>
@@ -126,8 +126,8 @@ void process_hide(void)
     prctl(PR_SET_DUMPABLE, 0);
 }
 
-/* Denies every use of the file system by name, but reading below dir_fd when that is not -1. */
-static void landlock_close_in(int dir_fd)
+/* Denies every use of the file system by name, but reading: everywhere, or below dir_fd when that is not -1. */
+static void landlock_close_in(int dir_fd, bool read_all)
 {
     struct landlock_ruleset_attr attr = {
         .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
@@ -136,6 +136,8 @@ static void landlock_close_in(int dir_fd)
                              LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
                              LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM,
     };
+    if (read_all)
+        attr.handled_access_fs &= ~(uint64_t)(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR);
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
     if (ruleset < 0) {
         log_info(NULL, "sandbox", "this kernel has no Landlock: seccomp and the empty account stand alone");
@@ -173,6 +175,13 @@ static const int calls_common[] = {
 /* clang-format on */
 
 static const int calls_engine[] = { SCMP_SYS(connect), SCMP_SYS(timerfd_settime), SCMP_SYS(splice) };
+static const int calls_client[] = { SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(timerfd_settime) };
+static const int calls_resolver[] = { SCMP_SYS(connect),   SCMP_SYS(bind),       SCMP_SYS(open),
+                                      SCMP_SYS(openat),    SCMP_SYS(stat),       SCMP_SYS(statx),
+                                      SCMP_SYS(access),    SCMP_SYS(faccessat),  SCMP_SYS(faccessat2),
+                                      SCMP_SYS(readlink),  SCMP_SYS(uname),      SCMP_SYS(sendmmsg),
+                                      SCMP_SYS(recvmmsg),  SCMP_SYS(getdents64), SCMP_SYS(getppid),
+                                      SCMP_SYS(socketpair) };
 static const int calls_site[] = { SCMP_SYS(openat2), SCMP_SYS(sendfile), SCMP_SYS(epoll_create), SCMP_SYS(eventfd) };
 
 static int allow(scmp_filter_ctx ctx, const int *calls, size_t n)
@@ -192,7 +201,8 @@ static int allow(scmp_filter_ctx ctx, const int *calls, size_t n)
 static int allow_in_part(scmp_filter_ctx ctx, enum sandbox_role role)
 {
     static const unsigned ioctls[] = { FIONBIO, FIONREAD, FIOCLEX, TCGETS };
-    static const int families[] = { AF_UNIX, AF_INET, AF_INET6 };
+    static const int families[] = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK };
+    size_t n_families = role == SANDBOX_SITE ? 0 : role == SANDBOX_RESOLVER ? 4 : 3;
     const uint64_t spaces =
         CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
     int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, spaces, 0));
@@ -201,7 +211,7 @@ static int allow_in_part(scmp_filter_ctx ctx, enum sandbox_role role)
         rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     for (size_t i = 0; rc >= 0 && i < COUNT(ioctls); i++)
         rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, ioctls[i]));
-    for (size_t i = 0; rc >= 0 && role == SANDBOX_ENGINE && i < COUNT(families); i++)
+    for (size_t i = 0; rc >= 0 && i < n_families; i++)
         rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0(SCMP_CMP_EQ, (uint64_t)families[i]));
     return rc < 0 ? ERR_SYSTEM : 0;
 }
@@ -211,16 +221,24 @@ static int seccomp_close_in(enum sandbox_role role)
     scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!ctx)
         return ERR_SYSTEM;
+    const struct {
+        const int *calls;
+        size_t n;
+    } more[] = {
+        [SANDBOX_ENGINE] = { calls_engine, COUNT(calls_engine) },
+        [SANDBOX_SITE] = { calls_site, COUNT(calls_site) },
+        [SANDBOX_CLIENT] = { calls_client, COUNT(calls_client) },
+        [SANDBOX_RESOLVER] = { calls_resolver, COUNT(calls_resolver) },
+    };
     int rc = allow(ctx, calls_common, COUNT(calls_common));
     if (!rc)
-        rc = role == SANDBOX_ENGINE ? allow(ctx, calls_engine, COUNT(calls_engine))
-                                    : allow(ctx, calls_site, COUNT(calls_site));
+        rc = allow(ctx, more[role].calls, more[role].n);
     if (!rc)
         rc = allow_in_part(ctx, role);
     /* Libraries that look for a file (localisation, CPU topology) are told that there is none. */
     const int absent[] = { SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(access),
                            SCMP_SYS(stat), SCMP_SYS(statx),  SCMP_SYS(faccessat) };
-    for (size_t i = 0; !rc && i < COUNT(absent); i++)
+    for (size_t i = 0; !rc && role != SANDBOX_RESOLVER && i < COUNT(absent); i++)
         if (seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOENT), absent[i], 0) < 0)
             rc = ERR_SYSTEM;
     if (!rc && seccomp_load(ctx) < 0)
@@ -232,6 +250,6 @@ static int seccomp_close_in(enum sandbox_role role)
 int process_sandbox(enum sandbox_role role, int readable_dir_fd)
 {
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    landlock_close_in(readable_dir_fd);
+    landlock_close_in(readable_dir_fd, role == SANDBOX_RESOLVER);
     return SANITIZED ? 0 : seccomp_close_in(role);
 }
