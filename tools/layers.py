@@ -22,8 +22,9 @@ MAY_INCLUDE = {
     "web": {"base", "http", "net", "tls"},
     "ctl": {"base"},
     "priv": {"base"},
-    "server": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv"},
-    "cli": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv", "server"},
+    "config": {"base", "http", "tls"},
+    "server": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv", "config"},
+    "cli": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv", "config", "server"},
 }
 # What of libc a protocol core may call: it touches memory and nothing else.
 PURE = set("""

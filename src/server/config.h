@@ -12,16 +12,14 @@
 #ifndef GH_SERVER_CONFIG_H
 #define GH_SERVER_CONFIG_H
 
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "base/err.h"
 #include "base/log.h"
+#include "config/value.h"
 #include "http/proxy.h"
 
 #define CONFIG_LISTEN_MAX   16
@@ -37,25 +35,6 @@
 #define CONFIG_THREADS_MAX  64
 #define CONFIG_POOL_MAX     (1u << 20) /* addresses in all networks together */
 #define CONFIG_OPTIONS_MAX  96         /* rows of the table */
-
-/* Where something stands. Names of files are as the operator wrote them, and belong to the struct config. */
-struct config_place {
-    const char *file;
-    int line;
-};
-
-struct config_addr {
-    union {
-        struct sockaddr sa;
-        struct sockaddr_in in;
-        struct sockaddr_in6 in6;
-        struct sockaddr_un un;
-    } u;
-    socklen_t len; /* 0: not set */
-    char *text;    /* as written: "0.0.0.0:443", "[::]:443", "127.0.0.1:8080", "unix:/run/blog.sock" */
-    const char *file;
-    int line; /* 0: a default */
-};
 
 struct config_cert {
     char *name;                      /* for messages; default "certificate N" */
@@ -82,27 +61,6 @@ struct config_pass {
     char *name; /* SNI name, or "*.name" */
     struct config_addr upstream;
     enum proxy_version proxy_protocol;
-    const char *file;
-    int line;
-};
-
-struct config_prefix { /* addresses that a connection may come from */
-    uint8_t family;    /* 4, 6 */
-    uint8_t bits;
-    uint8_t ip[16]; /* network order; IPv4 in the first 4 bytes, the rest zero */
-};
-
-struct config_leaf { /* a certificate that a front serves */
-    char *text;      /* absolute path of a PEM file, or "sha256:HEX", "sha1:HEX" in lower case */
-    size_t hash_len; /* 32, 20; 0: it is a file */
-    uint8_t hash[32];
-    const char *file;
-    int line;
-};
-
-struct config_net4 {
-    uint32_t base; /* host order */
-    uint8_t prefix;
     const char *file;
     int line;
 };
@@ -190,15 +148,6 @@ struct config {
     } limits;
 };
 
-struct config_error {
-    char text[1024]; /* one line: "FILE:LINE: what was wrong: what was expected, what to do" */
-    char file[256];  /* the parts of it: as the operator wrote the path, included files in their own name */
-    int line;
-    const char *code; /* stable, "config-unknown-key"; static storage */
-    char what[320];
-    char remedy[320]; /* what was expected and what to do */
-};
-
 /* Reads and checks the file. ERR_USAGE with *err filled when anything is wrong; nothing is half-loaded. */
 MUST_USE int config_load(const char *path, struct config **out, struct config_error *err);
 
@@ -206,7 +155,6 @@ MUST_USE int config_load(const char *path, struct config **out, struct config_er
  * The same for `check` and the commands that mend things: report is called for every error, not only the first. With
  * files false the files that the configuration names need not exist. *out is written only when there was no error.
  */
-typedef void config_report_fn(void *arg, const struct config_error *err);
 MUST_USE int config_judge(const char *path, bool files, struct config **out, config_report_fn *report, void *arg);
 
 /* The same from canonical text, touching no file: an @include or a relative path is an error. */
@@ -247,20 +195,5 @@ const struct config_web *config_site(const struct config *c, const char *sni);
 
 /* The passthrough entry for an SNI name: exact, then wildcard; NULL: none, TLS ends here. */
 const struct config_pass *config_passthrough(const struct config *c, const char *sni);
-
-/* Is the address (family 4 or 6) in one of the prefixes? */
-MUST_USE bool config_prefix_has(const struct config_prefix *list, size_t n, uint8_t family, const uint8_t ip[16]);
-
-/* A DNS name as the configuration takes it: labels of letters, digits, - and _, not all digits at the end. */
-MUST_USE bool config_name_valid(const char *text);
-
-/* Edit distance, for "did you mean": changes, insertions and removals of one byte from a to b; 99 for long words. */
-size_t config_word_distance(const char *a, const char *b);
-#define CONFIG_WORD_NEAR 3 /* suggest only words less than this far away */
-
-/*
- * Parses "1.2.3.4:443", "[::1]:443", "unix:/path" (unix only if allowed). No names are resolved. ERR_USAGE, ERR_NOMEM.
- */
-MUST_USE int config_addr_parse(const char *text, bool allow_unix, struct config_addr *out);
 
 #endif

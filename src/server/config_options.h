@@ -96,17 +96,4 @@ json_t *config_option_json(const struct config_option *o, const void *base);
 /* Rules between options (config_rules.c). */
 void config_rules_check(struct config_loader *l);
 
-/* "name/prefix" and friends; false: not written so. */
-MUST_USE bool config_net4_parse(const char *text, struct config_net4 *out);
-
-static inline uint32_t config_net4_mask(uint8_t prefix)
-{
-    return prefix ? ~0u << (32 - prefix) : 0;
-}
-
-static inline struct in_addr config_ip4(uint32_t host_order)
-{
-    return (struct in_addr){ htonl(host_order) };
-}
-
 #endif
