@@ -85,12 +85,11 @@ static int ask_twice(char *out, size_t cap, size_t *len, const sigset_t *waiting
     return rc;
 }
 
-int password_read(char *out, size_t cap, size_t *len, const char **why)
+/* prompt NULL: a new password, asked for twice. */
+static int ask_quietly(const struct termios *old, const char *prompt, char *out, size_t cap, size_t *len,
+                       const char **why)
 {
-    struct termios old, quiet;
     struct sigaction act = { .sa_handler = on_signal }, old_int, old_term;
-    if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &old) < 0)
-        return read_line(out, cap, len, NULL, why);
     sigset_t ours, waiting;
     interrupted = 0;
     sigemptyset(&ours);
@@ -99,13 +98,31 @@ int password_read(char *out, size_t cap, size_t *len, const char **why)
     sigprocmask(SIG_BLOCK, &ours, &waiting);
     sigaction(SIGINT, &act, &old_int); /* so that a terminal is never left without echo */
     sigaction(SIGTERM, &act, &old_term);
-    quiet = old;
+    struct termios quiet = *old;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-    int rc = ask_twice(out, cap, len, &waiting, why);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
+    int rc = prompt ? ask(prompt, out, cap, len, &waiting, why) : ask_twice(out, cap, len, &waiting, why);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, old);
     sigaction(SIGINT, &old_int, NULL);
     sigaction(SIGTERM, &old_term, NULL);
     sigprocmask(SIG_SETMASK, &waiting, NULL);
     return rc;
+}
+
+int password_read(char *out, size_t cap, size_t *len, const char **why)
+{
+    struct termios old;
+    if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &old) < 0)
+        return read_line(out, cap, len, NULL, why);
+    return ask_quietly(&old, NULL, out, cap, len, why);
+}
+
+int password_ask(const char *prompt, char *out, size_t cap, size_t *len, const char **why)
+{
+    struct termios old;
+    if (tcgetattr(STDIN_FILENO, &old) < 0) {
+        *why = "no terminal to ask for the password at";
+        return ERR_CLOSED;
+    }
+    return ask_quietly(&old, prompt, out, cap, len, why);
 }

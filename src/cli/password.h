@@ -1,4 +1,4 @@
-/* A new password from the person at the terminal, or from a pipe. */
+/* A password from the person at the terminal, or from a pipe. */
 #ifndef GH_CLI_PASSWORD_H
 #define GH_CLI_PASSWORD_H
 
@@ -12,5 +12,8 @@
  * it. ERR_USAGE when it is empty, too long or not the same twice, ERR_CLOSED on end of input or interrupt; why says so.
  */
 MUST_USE int password_read(char *out, size_t cap, size_t *len, const char **why);
+
+/* One that exists already: the same, but asked for once. Standard input is a terminal. */
+MUST_USE int password_ask(const char *prompt, char *out, size_t cap, size_t *len, const char **why);
 
 #endif

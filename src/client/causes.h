@@ -59,4 +59,18 @@ struct client_cause_info {
 
 extern const struct client_cause_info client_causes[CLIENT_CAUSES];
 
+/* One failure, with what is known about it. All text is printable: what a stranger sent has been cleaned. */
+struct client_end {
+    enum client_cause cause;
+    char text[256];     /* what happened: "the proxy answers 403 Forbidden" */
+    const char *ras;    /* static; instead of the cause's, NULL: that */
+    const char *remedy; /* static; the same */
+};
+
+/* Fills e, control characters replaced by '?'. */
+__attribute__((format(printf, 3, 4))) void client_end_set(struct client_end *e, enum client_cause cause,
+                                                          const char *fmt, ...);
+const char *client_end_ras(const struct client_end *e);
+const char *client_end_remedy(const struct client_end *e);
+
 #endif

@@ -19,10 +19,11 @@
 
 #include "base/ct.h"
 #include "base/log.h"
+#include "priv/open.h"
+#include "priv/process.h"
 #include "server/config.h"
 #include "server/monitor_setup.h"
 #include "server/priv.h"
-#include "priv/process.h"
 #include "server/redirect_process.h"
 #include "server/site_process.h"
 #include "server/watch.h"
@@ -70,37 +71,6 @@ static void raise_limits(const struct config *cfg, pid_t pid)
 
 /* ---- answers ---- */
 
-static int read_file(const char *path, char **data, size_t *len, char *err, size_t err_cap)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY); /* a pipe would hold us up */
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        snprintf(err, err_cap, "cannot read %s: %s", path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return ERR_USAGE;
-    }
-    if (!S_ISREG(st.st_mode) || st.st_size > 64 << 20) {
-        snprintf(err, err_cap, "cannot read %s: not an ordinary file of at most 64 MiB", path);
-        close(fd);
-        return ERR_USAGE;
-    }
-    size_t want = (size_t)st.st_size, have = 0;
-    char *buf = malloc(want + 1);
-    ssize_t n = 1;
-    while (buf && have < want && (n = read(fd, buf + have, want - have)) > 0)
-        have += (size_t)n;
-    close(fd);
-    if (!buf || n < 0) {
-        snprintf(err, err_cap, "cannot read %s: %s", path, buf ? strerror(errno) : "out of memory");
-        secret_free(buf, buf ? want : 0);
-        return ERR_USAGE;
-    }
-    *data = buf;
-    *len = have;
-    return 0;
-}
-
 static void answer_blob(struct priv_msg *out, int *fds, const void *data, size_t len)
 {
     out->status = priv_make_blob(data, len, &fds[0]);
@@ -114,7 +84,7 @@ static void answer_file(struct priv_msg *out, int *fds, const char *file, int li
 {
     char *data, err[300];
     size_t len;
-    out->status = read_file(path, &data, &len, err, sizeof err);
+    out->status = priv_read_file(path, &data, &len, err, sizeof err);
     if (out->status) {
         snprintf(out->text, sizeof out->text, "%s:%d: %s", file, line, err);
         return;
@@ -149,7 +119,7 @@ static void answer_front(struct priv_msg *out, int *fds, const char *file, int l
 {
     char *data, err[300];
     size_t len;
-    out->status = read_file(path, &data, &len, err, sizeof err);
+    out->status = priv_read_file(path, &data, &len, err, sizeof err);
     if (out->status) {
         snprintf(out->text, sizeof out->text, "%s:%d: %s", file, line, err);
         return;

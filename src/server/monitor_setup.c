@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "priv/open.h"
 #include "tun/device.h"
 #include "tun/nat.h"
 
@@ -78,54 +79,15 @@ static int listeners_open(struct setup *s, const struct config *cfg, char *err, 
 
 /* ---- control socket ---- */
 
-static void make_parent(const char *path)
-{
-    char dir[256];
-    snprintf(dir, sizeof dir, "%s", path);
-    char *slash = strrchr(dir, '/');
-    if (slash && slash != dir) {
-        *slash = 0;
-        if (mkdir(dir, 0755) < 0 && errno != EEXIST)
-            log_info(NULL, "control", "cannot create the folder of the control socket", LOG_S("path", dir));
-    }
-}
-
 static int control_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
 {
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-    if (strlen(cfg->control.socket) >= sizeof un.sun_path) {
-        snprintf(err, cap, "%s: control.socket: the path is longer than %zu characters", cfg->file,
-                 sizeof un.sun_path - 1);
-        return ERR_USAGE;
-    }
-    memcpy(un.sun_path, cfg->control.socket, strlen(cfg->control.socket) + 1);
-    make_parent(un.sun_path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        goto failed;
-    if (connect(fd, (struct sockaddr *)&un, sizeof un) == 0) {
-        close(fd);
-        snprintf(err, cap, "%s: another gatehouse is running: stop it, or give this one another control.socket",
-                 un.sun_path);
-        return ERR_SYSTEM;
-    }
-    struct stat st;
-    if (lstat(un.sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
-        unlink(un.sun_path); /* left by a daemon that was killed */
-    mode_t old = umask(0177);
-    int rc = bind(fd, (struct sockaddr *)&un, sizeof un);
-    umask(old);
-    if (rc == 0 && listen(fd, 16) == 0) {
-        s->control = fd;
-        s->control_path = strdup(un.sun_path);
-        return 0;
-    }
-    rc = errno;
-    close(fd);
-    errno = rc;
-failed:
-    snprintf(err, cap, "control.socket %s: %s", un.sun_path, strerror(errno));
-    return ERR_SYSTEM;
+    char why[300];
+    int rc = priv_listen_control(cfg->control.socket, "control.socket", &s->control, why, sizeof why);
+    if (rc)
+        snprintf(err, cap, "%s%s%s", rc == ERR_USAGE ? cfg->file : "", rc == ERR_USAGE ? ": " : "", why);
+    else
+        s->control_path = strdup(cfg->control.socket);
+    return rc;
 }
 
 /* ---- the inside ---- */

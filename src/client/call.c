@@ -1,0 +1,530 @@
+#include "client/call.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ct.h"
+#include "ip/inner.h"
+#include "net/loop.h"
+
+#define EV_CAP             16384
+#define READS_PER_WAKEUP   32 /* records; there is nobody else who waits */
+#define BATCHES_PER_WAKEUP 8  /* of PKT_BATCH_MAX packets */
+#define HANGUP_PPP_MS      1000
+#define PEER_TERMINATE_MS  1000 /* for the CALL_DISCONNECT of a server that ended PPP */
+#define CLOSE_FLUSH_MS     1000
+#define BINDING_MS         10000 /* an ABORT so soon after CALL_CONNECTED is about it */
+
+/* ---- ends ---- */
+
+__attribute__((format(printf, 3, 4))) static void set_end(struct client_call *k, enum client_cause cause,
+                                                          const char *fmt, ...)
+{
+    char text[sizeof k->end.text];
+    va_list ap;
+    if (k->end_known)
+        return; /* the first cause stands */
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    client_end_set(&k->end, cause, "%s", text);
+    k->end_known = true;
+}
+
+static void went_down(struct client_call *k)
+{
+    bool was = k->up;
+    k->up = k->ip4_up = k->ip6_up = false;
+    if (was)
+        k->ops.down(k->ops.arg);
+}
+
+static void break_off(struct client_call *k, enum client_cause cause, const char *text)
+{
+    set_end(k, cause, "%s", text);
+    k->broken = true;
+    went_down(k);
+}
+
+static void machine_error(struct client_call *k, int rc)
+{
+    if (rc)
+        break_off(k, CLIENT_INTERNAL, err_name(rc));
+}
+
+static void lost(struct client_call *k)
+{
+    bool was_up = k->up || k->cc_ms;
+    if (was_up)
+        set_end(k, CLIENT_LOST, "%s", tls_stream_error(k->tls));
+    else
+        set_end(k, CLIENT_SSTP, "the server closed the connection in PPP's phase \"%s\"", ppp_peer_phase(k->ppp));
+    k->broken = true;
+    went_down(k);
+}
+
+/* ---- from the PPP link ---- */
+
+static void send_frame(struct client_call *k, const uint8_t *frame, size_t len)
+{
+    uint8_t pkt[SSTP_PKT_MAX];
+    if (len > SSTP_PAYLOAD_MAX || !sstp_client_may_pass(&k->sstp, 0xc021))
+        return;
+    sstp_data_hdr(pkt, len);
+    memcpy(pkt + SSTP_HDR_LEN, frame, len);
+    if (!tunnel_put(&k->stream, pkt, len + SSTP_HDR_LEN, TUNNEL_OUT_CAP))
+        break_off(k, CLIENT_SSTP, "the server makes us talk and does not listen");
+    secret_wipe(pkt, sizeof pkt); /* PAP */
+}
+
+const char *client_method_name(enum ppp_auth_method m)
+{
+    switch (m) {
+    case PPP_AUTH_PAP: return "pap";
+    case PPP_AUTH_CHAP_MD5: return "chap";
+    case PPP_AUTH_MSCHAPV2: return "mschapv2";
+    case PPP_AUTH_EAP_MSCHAPV2: return "eap-mschapv2";
+    case PPP_AUTH_NONE:
+    case PPP_AUTH_METHODS: break;
+    }
+    return "none";
+}
+
+static void authed(struct client_call *k, const struct ev *ev)
+{
+    struct ppp_authed a;
+    memcpy(&a, ev->data, sizeof a);
+    k->ops.step(k->ops.arg, "login", client_method_name(a.method));
+    k->cc_ms = k->now_ms;
+    machine_error(k, sstp_client_authenticated(&k->sstp, a.hlak, k->now_ms, &k->ev_sstp));
+    secret_wipe(&a, sizeof a);
+}
+
+static void maybe_up(struct client_call *k)
+{
+    if (k->ended || k->hangup || !k->sstp_up || !(k->ip4_up || k->ip6_up))
+        return;
+    k->up = true;
+    k->ops.up(k->ops.arg);
+}
+
+static void login_failed(struct client_call *k, const char *text)
+{
+    static const struct {
+        uint32_t code;
+        const char *words, *ras;
+    } codes[] = {
+        { 646, "not at this hour", "RasClient 20227 (646)" },
+        { 647, "the account is disabled", "RasClient 20227 (647)" },
+        { 648, "the password has expired: change it where the account is kept", "RasClient 20227 (648)" },
+        { 649, "the account may not dial in", "RasClient 20227 (649)" },
+        { 691, "user or password is wrong", "RasClient 20227 (691)" },
+    };
+    uint32_t code = ppp_peer_auth_error(k->ppp);
+    if (!code) {
+        set_end(k, CLIENT_SERVER_PROOF, "%s", text);
+        return;
+    }
+    if (k->end_known)
+        return;
+    set_end(k, CLIENT_LOGIN, "%u: %s", code, text);
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if (codes[i].code == code) {
+            client_end_set(&k->end, CLIENT_LOGIN, "%u, %s%s%s", code, codes[i].words,
+                           text[0] ? "; the server says: " : "", text);
+            k->end.ras = codes[i].ras;
+        }
+}
+
+static void ppp_down(struct client_call *k, const struct ev *ev)
+{
+    struct ppp_down d;
+    memcpy(&d, ev->data, sizeof d);
+    d.text[sizeof d.text - 1] = 0;
+    switch ((enum ppp_down_cause)d.cause) {
+    case PPP_DOWN_PEER_TERMINATE:
+        set_end(k, k->up ? CLIENT_HUNG_UP : CLIENT_PPP, "%s%s", k->up ? "" : "the server ended PPP: ", d.text);
+        break;
+    case PPP_DOWN_OUR_TERMINATE: set_end(k, CLIENT_OK, "%s", d.text); break;
+    case PPP_DOWN_LCP_TIMEOUT: set_end(k, CLIENT_TIMEOUT, "PPP's LCP did not open"); break;
+    case PPP_DOWN_NO_AUTH: set_end(k, CLIENT_NO_METHOD, "%s", d.text); break;
+    case PPP_DOWN_AUTH_FAILED: login_failed(k, d.text); break;
+    case PPP_DOWN_AUTH_TIMEOUT: set_end(k, CLIENT_TIMEOUT, "no verdict on the login"); break;
+    case PPP_DOWN_ECHO: set_end(k, CLIENT_SILENT, "%s", d.text); break;
+    case PPP_DOWN_NCP_FAILED: set_end(k, CLIENT_NO_ADDRESS, "%s", d.text); break;
+    case PPP_DOWN_PROTOCOL: set_end(k, CLIENT_PPP, "%s", d.text); break;
+    }
+    k->hangup = true;
+    k->hangup_at = k->now_ms + (d.cause == PPP_DOWN_PEER_TERMINATE ? PEER_TERMINATE_MS : 0);
+    went_down(k);
+}
+
+static void on_ppp(struct client_call *k, const struct ev *ev)
+{
+    switch ((enum ppp_event)ev->type) {
+    case PPP_EV_SEND: send_frame(k, ev->data, ev->len); return;
+    case PPP_EV_AUTH: return; /* a server's */
+    case PPP_EV_AUTHED: authed(k, ev); return;
+    case PPP_EV_IP4_UP:
+        memcpy(&k->ip4, ev->data, sizeof k->ip4);
+        k->ip4_up = true;
+        maybe_up(k);
+        return;
+    case PPP_EV_IP4_DOWN: k->ip4_up = false; return;
+    case PPP_EV_IP6_UP:
+        memcpy(&k->ip6, ev->data, sizeof k->ip6);
+        k->ip6_up = true;
+        maybe_up(k);
+        return;
+    case PPP_EV_IP6_DOWN: k->ip6_up = false; return;
+    case PPP_EV_DOWN: ppp_down(k, ev); return;
+    }
+}
+
+/* ---- from the SSTP machine ---- */
+
+static bool about_binding(const struct client_call *k)
+{
+    return k->cc_ms && !k->up && k->now_ms - k->cc_ms < BINDING_MS;
+}
+
+static void sstp_ending(struct client_call *k, const struct ev *ev)
+{
+    struct sstp_ended e;
+    memcpy(&e, ev->data, sizeof e);
+    k->ended = true;
+    switch ((enum sstp_end_cause)e.cause) {
+    case SSTP_END_PEER_DISCONNECT:
+        set_end(k, k->up ? CLIENT_HUNG_UP : CLIENT_SSTP, "%s",
+                k->up ? "" : "the server disconnected before the call was up");
+        break;
+    case SSTP_END_PEER_ABORT:
+        if (about_binding(k) || (e.attrib == SSTP_ATTR_CRYPTO_BINDING && e.status == SSTP_STATUS_VALUE_NOT_SUPPORTED))
+            set_end(k, CLIENT_BINDING, "CALL_ABORT after CALL_CONNECTED: %s about attribute %u",
+                    sstp_status_name(e.status), e.attrib);
+        else
+            set_end(k, k->up ? CLIENT_HUNG_UP : CLIENT_SSTP, "the server aborts the call: %s",
+                    sstp_status_name(e.status));
+        break;
+    case SSTP_END_OUR_DISCONNECT: set_end(k, CLIENT_OK, "%s", ""); break;
+    case SSTP_END_ABORT:
+        set_end(k, CLIENT_SSTP, "the server broke the protocol: %s in %s", sstp_status_name(e.status),
+                sstp_client_state_name(e.state));
+        break;
+    case SSTP_END_NEGOTIATION_TIMEOUT:
+        set_end(k, CLIENT_TIMEOUT, "no progress in %s, PPP's phase \"%s\"", sstp_client_state_name(e.state),
+                ppp_peer_phase(k->ppp));
+        break;
+    case SSTP_END_HELLO_TIMEOUT: set_end(k, CLIENT_SILENT, "nothing heard, ECHO_REQUEST unanswered"); break;
+    case SSTP_END_REFUSED:
+        set_end(k, CLIENT_SSTP_REFUSED, "CALL_CONNECT_NAK: %s about attribute %u", sstp_status_name(k->sstp.nak.status),
+                k->sstp.nak.attrib);
+        break;
+    case SSTP_END_BINDING: break; /* a server's */
+    }
+    k->sstp_up = false;
+    went_down(k);
+}
+
+static void on_sstp(struct client_call *k, const struct ev *ev)
+{
+    switch ((enum sstp_event)ev->type) {
+    case SSTP_EV_SEND:
+        if (!tunnel_put(&k->stream, ev->data, ev->len, TUNNEL_OUT_CAP))
+            break_off(k, CLIENT_SSTP, "the server makes us talk and does not listen");
+        return;
+    case SSTP_EV_PPP_START:
+        k->ops.step(k->ops.arg, "sstp",
+                    k->sstp.hash == SSTP_HASH_SHA256 ? "accepted, binding by SHA-256" : "accepted, binding by SHA-1");
+        machine_error(k, ppp_peer_start(k->ppp, k->now_ms, &k->ev_ppp));
+        return;
+    case SSTP_EV_UP:
+        k->sstp_up = true;
+        k->ops.step(k->ops.arg, "binding", "certificate and login bound together, sent");
+        maybe_up(k);
+        return;
+    case SSTP_EV_ENDING: sstp_ending(k, ev); return;
+    case SSTP_EV_CLOSE:
+        k->closing = true;
+        k->close_at = k->now_ms + CLOSE_FLUSH_MS;
+        return;
+    }
+}
+
+/* Drains both queues, SSTP's first: CALL_CONNECTED goes ahead of what PPP says after the login. */
+static void pump(struct client_call *k)
+{
+    struct ev ev;
+    for (;;) {
+        if (evq_next(&k->ev_sstp, &ev))
+            on_sstp(k, &ev);
+        else if (evq_next(&k->ev_ppp, &ev))
+            on_ppp(k, &ev);
+        else
+            break;
+    }
+    if (k->ev_sstp.failed || k->ev_ppp.failed)
+        machine_error(k, ERR_LIMIT);
+    secret_wipe(k->ev_ppp.buf, k->ev_ppp.len); /* passwords and keys passed through */
+    evq_reset(&k->ev_sstp);
+    evq_reset(&k->ev_ppp);
+    if (!k->told_lcp && ppp_peer_method(k->ppp) != PPP_AUTH_NONE && !strcmp(ppp_peer_phase(k->ppp), "authenticate")) {
+        char text[64];
+        k->told_lcp = true;
+        snprintf(text, sizeof text, "login by %s", client_method_name(ppp_peer_method(k->ppp)));
+        k->ops.step(k->ops.arg, "lcp", text);
+    }
+}
+
+/* ---- packets from the server. HOT PATH ---- */
+
+static void flush_batch(struct client_call *k)
+{
+    if (k->batch.n && k->tun)
+        tun_queue_write(k->tun, &k->batch);
+    k->batch.n = 0;
+}
+
+static void on_control(void *arg, struct rd whole)
+{
+    struct client_call *k = arg;
+    k->heard = true;
+    flush_batch(k);
+    machine_error(k, sstp_client_control(&k->sstp, whole, k->now_ms, &k->ev_sstp));
+    pump(k);
+}
+
+static void on_frame(void *arg, struct rd frame)
+{
+    struct client_call *k = arg;
+    struct rd whole = frame;
+    struct ip_view v;
+    uint16_t protocol;
+    k->heard = true;
+    if (!ppp_frame_open(&frame, &protocol))
+        return;
+    if (protocol == PPP_IP || protocol == PPP_IPV6) {
+        if (!sstp_client_may_pass(&k->sstp, protocol) || !(protocol == PPP_IP ? k->ip4_up : k->ip6_up)) {
+            k->n.drop_gate++;
+        } else if (!ip_view(frame, &v) || v.version != (protocol == PPP_IP ? 4 : 6)) {
+            k->n.drop_odd++;
+        } else {
+            k->n.rx_packets++;
+            k->n.rx_bytes += v.len;
+            if (!pkt_batch_add(&k->batch, (uint8_t *)(uintptr_t)frame.p, v.len)) {
+                flush_batch(k);
+                pkt_batch_add(&k->batch, (uint8_t *)(uintptr_t)frame.p, v.len);
+            }
+        }
+        return;
+    }
+    if (!sstp_client_may_pass(&k->sstp, protocol)) {
+        k->n.drop_gate++;
+        return;
+    }
+    flush_batch(k);
+    machine_error(k, ppp_peer_input(k->ppp, whole, k->now_ms, &k->ev_ppp));
+    pump(k);
+}
+
+static bool walking_done(void *arg)
+{
+    const struct client_call *k = arg;
+    return k->broken || k->closing;
+}
+
+static const struct tunnel_sink sink_of_calls = { .control = on_control, .frame = on_frame, .done = walking_done };
+
+static void receive(struct client_call *k)
+{
+    struct tunnel_sink sink = sink_of_calls;
+    sink.arg = k;
+    k->more = k->heard = false;
+    int rc = tunnel_receive(&k->stream, &sink, READS_PER_WAKEUP, &k->more);
+    flush_batch(k);
+    if (k->heard)
+        sstp_client_alive(&k->sstp, k->now_ms);
+    if (rc == ERR_PEER && tls_stream_error(k->tls)[0] == 0)
+        break_off(k, CLIENT_SSTP, "the SSTP stream lost its framing");
+    else if (rc && rc != ERR_AGAIN && !k->broken)
+        lost(k);
+}
+
+/* ---- packets to the server. HOT PATH ---- */
+
+static void send_packet(struct client_call *k, uint8_t *data, uint32_t len)
+{
+    struct ip_view v;
+    if (!ip_view(rd_make(data, len), &v)) {
+        k->n.drop_odd++;
+        return;
+    }
+    bool v4 = v.version == 4;
+    if (!k->sstp_up || !(v4 ? k->ip4_up : k->ip6_up)) {
+        k->n.drop_gate++;
+    } else if (v.len > ppp_peer_mtu(k->ppp)) {
+        k->n.drop_mtu++;
+    } else if (tunnel_put_ip(&k->stream, data, v.len, v4 ? PPP_IP : PPP_IPV6)) {
+        k->n.tx_packets++;
+        k->n.tx_bytes += v.len;
+    }
+}
+
+static void flush_out(struct client_call *k)
+{
+    int rc = k->broken ? 0 : tunnel_flush(&k->stream);
+    k->blocked = rc == ERR_AGAIN;
+    if (rc && rc != ERR_AGAIN)
+        lost(k);
+}
+
+void client_call_from_tun(struct client_call *k, uint64_t now_ms)
+{
+    int rc = 0;
+    k->now_ms = now_ms;
+    for (unsigned i = 0; i < BATCHES_PER_WAKEUP && !rc && !k->blocked && !k->broken; i++) {
+        struct pkt_batch b;
+        rc = tun_queue_read(k->tun, &b);
+        for (unsigned n = 0; n < b.n; n++)
+            send_packet(k, b.pkts[n].data, b.pkts[n].len);
+        flush_out(k);
+    }
+    if (rc == ERR_SYSTEM)
+        break_off(k, CLIENT_LOCAL, "the interface is gone: somebody deleted it");
+}
+
+/* ---- time ---- */
+
+uint64_t client_call_deadline(const struct client_call *k)
+{
+    uint64_t d = sstp_client_deadline(&k->sstp), p = k->ended ? TIME_NEVER : ppp_peer_deadline(k->ppp);
+    d = p < d ? p : d;
+    if (k->hangup && k->hangup_at && k->hangup_at < d)
+        d = k->hangup_at;
+    if (k->closing && k->close_at < d)
+        d = k->close_at;
+    return d;
+}
+
+void client_call_expire(struct client_call *k, uint64_t now_ms)
+{
+    k->now_ms = now_ms;
+    if (k->broken)
+        return;
+    if (sstp_client_deadline(&k->sstp) <= now_ms)
+        machine_error(k, sstp_client_expire(&k->sstp, now_ms, &k->ev_sstp));
+    if (!k->ended && ppp_peer_deadline(k->ppp) <= now_ms)
+        machine_error(k, ppp_peer_expire(k->ppp, now_ms, &k->ev_ppp));
+    pump(k);
+    if (k->hangup && k->hangup_at && k->hangup_at <= now_ms) {
+        k->hangup_at = 0;
+        machine_error(k, sstp_client_disconnect(&k->sstp, now_ms, &k->ev_sstp));
+        pump(k);
+    }
+    flush_out(k);
+    if (k->closing && k->close_at <= now_ms)
+        k->broken = true;
+}
+
+/* ---- the owner's side ---- */
+
+void client_call_io(struct client_call *k, int events, uint64_t now_ms)
+{
+    k->now_ms = now_ms;
+    if (k->broken)
+        return;
+    if (events & NET_WRITE)
+        flush_out(k);
+    if (!k->broken)
+        receive(k);
+    /* Answers of this round, an immediate deadline's too. */
+    client_call_expire(k, now_ms);
+}
+
+int client_call_wants(const struct client_call *k)
+{
+    int tls = tls_stream_wants(k->tls);
+    return (k->closing ? 0 : NET_READ) | (k->blocked ? NET_WRITE : 0) | (tls & NET_WRITE && k->blocked ? NET_WRITE : 0);
+}
+
+bool client_call_more(const struct client_call *k)
+{
+    return k->more && !k->broken && !k->closing;
+}
+
+bool client_call_blocked(const struct client_call *k)
+{
+    return k->blocked;
+}
+
+bool client_call_over(const struct client_call *k, struct client_end *why)
+{
+    if (!k->broken && !(k->closing && !k->blocked))
+        return false;
+    *why = k->end;
+    return true;
+}
+
+void client_call_hangup(struct client_call *k, enum client_cause cause, const char *text, uint64_t now_ms)
+{
+    k->now_ms = now_ms;
+    if (k->hangup || k->ended || k->broken)
+        return;
+    set_end(k, cause, "%s", text);
+    k->hangup = true;
+    k->hangup_at = now_ms + HANGUP_PPP_MS;
+    went_down(k);
+    machine_error(k, ppp_peer_terminate(k->ppp, text[0] ? text : "the user hangs up", now_ms, &k->ev_ppp));
+    client_call_expire(k, now_ms);
+}
+
+void client_call_doubt(struct client_call *k, uint32_t wait_ms, uint64_t now_ms)
+{
+    k->now_ms = now_ms;
+    if (k->broken || k->ended)
+        return;
+    machine_error(k, sstp_client_doubt(&k->sstp, wait_ms, now_ms, &k->ev_sstp));
+    client_call_expire(k, now_ms);
+}
+
+int client_call_start(struct client_call *k, const struct client_call_cfg *cfg, const struct client_call_ops *ops,
+                      struct tls_stream *tls, struct tunnel_bufs *bufs, struct rd early, uint64_t now_ms)
+{
+    *k = (struct client_call){ .cfg = cfg, .ops = *ops, .tls = tls, .now_ms = now_ms };
+    k->ppp = ppp_peer_new(&cfg->ppp, cfg->secret, cfg->rng);
+    k->ev_mem = malloc(2 * EV_CAP);
+    if (!k->ppp || !k->ev_mem) {
+        client_call_fini(k);
+        return ERR_NOMEM;
+    }
+    k->ev_sstp = evq_make(k->ev_mem, EV_CAP);
+    k->ev_ppp = evq_make(k->ev_mem + EV_CAP, EV_CAP);
+    k->stream = (struct tunnel_stream){ .bufs = bufs, .tls = tls };
+    k->leaf.known = SSTP_HASH_SHA1 | SSTP_HASH_SHA256;
+    tls_stream_leaf_hashes(tls, k->leaf.sha1, k->leaf.sha256);
+    sstp_client_init(&k->sstp, &cfg->sstp, &k->leaf);
+    machine_error(k, sstp_client_start(&k->sstp, now_ms, &k->ev_sstp));
+    pump(k);
+    if (!rd_end(&early) && !k->broken) {
+        struct tunnel_sink sink = sink_of_calls;
+        sink.arg = k;
+        if (tunnel_early(&k->stream, &sink, early))
+            break_off(k, CLIENT_SSTP, "what follows the 200 is no SSTP");
+        flush_batch(k);
+    }
+    client_call_io(k, 0, now_ms);
+    return 0;
+}
+
+void client_call_fini(struct client_call *k)
+{
+    if (k->stream.bufs)
+        tunnel_stream_fini(&k->stream);
+    ppp_peer_free(k->ppp);
+    sstp_client_fini(&k->sstp);
+    if (k->ev_mem)
+        secret_wipe(k->ev_mem, 2 * EV_CAP);
+    free(k->ev_mem);
+    secret_wipe(k, sizeof *k);
+}

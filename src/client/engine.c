@@ -1,0 +1,658 @@
+#include "client/engine.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/ct.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "client/engine_state.h"
+#include "client/netconf.h"
+#include "client/report.h"
+#include "priv/process.h"
+
+#define TICK_MS   5000 /* how often a sleep of the machine is looked for */
+#define SLEPT_MS  2000 /* a gap between the clocks that is one */
+#define DOUBT_MS  5000 /* after a change: how long the server may be silent */
+#define CRLS_MAX  1000
+#define STEADY_MS 60000 /* a call that was up so long: the next wait begins small again */
+
+/* ---- asking the monitor ---- */
+
+static int ask(struct client_engine *e, enum client_request what, uint32_t index, struct priv_msg *m, int *fd)
+{
+    *m = (struct priv_msg){ .type = what, .index = index };
+    if (fd)
+        *fd = -1;
+    return priv_call(e->channel, m, fd, fd ? 1 : 0);
+}
+
+/* *data stays NULL where the monitor has none to give. */
+static int ask_blob(struct client_engine *e, enum client_request what, uint32_t index, char **data, size_t *len,
+                    struct priv_msg *m)
+{
+    int fd;
+    int rc = ask(e, what, index, m, &fd);
+    *data = NULL;
+    *len = 0;
+    if (!rc && m->n_fds)
+        rc = priv_take_blob(fd, data, len);
+    return rc;
+}
+
+/* ---- this machine's network ---- */
+
+static void net_down(struct client_engine *e)
+{
+    struct priv_msg m;
+    if (!e->net_up)
+        return;
+    e->net_up = false;
+    int rc = ask(e, CLIENT_DOWN, 0, &m, NULL);
+    (void)rc; /* when the monitor is gone, so is everything */
+    if (e->tun_nf)
+        net_fd_want(e->tun_nf, 0);
+}
+
+static void say_up(struct client_engine *e)
+{
+    char ip[INET_ADDRSTRLEN] = "", peer[INET_ADDRSTRLEN] = "", dns[2][INET_ADDRSTRLEN] = { "", "" }, to[64],
+         proxy[300] = "";
+    const struct client_call *k = &e->call;
+    struct priv_msg m;
+    const uint32_t v4[4] = { k->ip4.ip4, k->ip4.peer, k->ip4.dns[0], k->ip4.dns[1] };
+    char *text[4] = { ip, peer, dns[0], dns[1] };
+    for (int i = 0; i < 4; i++) {
+        struct in_addr a = { htonl(v4[i]) };
+        if (k->ip4_up && v4[i])
+            inet_ntop(AF_INET, &a, text[i], INET_ADDRSTRLEN);
+    }
+    race_addr_text(&e->line.to, to, sizeof to);
+    if (e->dial_cfg.proxy.host[0])
+        http_url_authority(&e->dial_cfg.proxy, proxy, sizeof proxy);
+    char *space = NULL;
+    if (!ask(e, CLIENT_STATE, 0, &m, NULL) && (space = strchr(m.text, ' ')))
+        *space = 0;
+    e->up_ms = net_now(&e->loop);
+    report_up(&(struct report_up){ .ip = ip,
+                                   .peer = peer,
+                                   .dns = { dns[0], dns[1] },
+                                   .dns_way = space ? m.text : "",
+                                   .interface = e->cfg->tunnel.interface,
+                                   .routes = space ? space + 1 : "",
+                                   .server = to,
+                                   .proxy = proxy,
+                                   .tls = tls_stream_version(e->line.tls),
+                                   .cipher = tls_stream_cipher(e->line.tls),
+                                   .hash = k->sstp.hash == SSTP_HASH_SHA256 ? "sha256" : "sha1",
+                                   .method = client_method_name(ppp_peer_method(k->ppp)),
+                                   .mtu = e->mtu,
+                                   .ms = e->up_ms - e->dialled_ms });
+}
+
+/* IPv4 or IPv6 of the call came up, or another one did. */
+static void net_set(struct client_engine *e)
+{
+    struct netconf_wish w = { 0 };
+    struct client_call *k = &e->call;
+    struct priv_msg m = { .type = CLIENT_UP };
+    uint64_t begun = uv_hrtime();
+    bool first = !e->net_up;
+    if (k->ip4_up) {
+        w.ip4 = k->ip4.ip4;
+        w.peer4 = k->ip4.peer;
+        memcpy(w.dns, k->ip4.dns, sizeof w.dns);
+    }
+    if (k->ip6_up)
+        memcpy(w.ip6_iid, k->ip6.own, sizeof w.ip6_iid);
+    e->mtu = (unsigned)e->cfg->tunnel.mtu < ppp_peer_mtu(k->ppp) ? (unsigned)e->cfg->tunnel.mtu : ppp_peer_mtu(k->ppp);
+    w.mtu = (uint16_t)e->mtu;
+    w.server_family = e->line.to.sa.sa_family == AF_INET6 ? 6 : 4;
+    if (w.server_family == 6)
+        memcpy(w.server, &e->line.to.in6.sin6_addr, 16);
+    else
+        memcpy(w.server, &e->line.to.in.sin_addr, 4);
+    memcpy(m.text, &w, sizeof w);
+    e->net_up = true;
+    if (priv_call(e->channel, &m, NULL, 0)) {
+        e->net_up = false;
+        client_call_hangup(k, CLIENT_LOCAL, m.text, net_now(&e->loop));
+        return;
+    }
+    if (first) {
+        report_step("network", e->cfg->tunnel.interface, (uv_hrtime() - begun) / 1000000);
+        net_fd_want(e->tun_nf, NET_READ);
+        e->ever_up = true;
+        say_up(e);
+    }
+}
+
+/* ---- the call ---- */
+
+static void dial_again(struct client_engine *e, uint64_t in_ms);
+static void over(struct client_engine *e, const struct client_end *why, bool was_up);
+
+static void drop_call(struct client_engine *e)
+{
+    net_timer_cancel(&e->loop, &e->call_timer);
+    client_call_fini(&e->call);
+    if (e->line.tls) {
+        int rc = tls_stream_shutdown(e->line.tls);
+        (void)rc; /* the server may be gone */
+    }
+    tls_stream_free(e->line.tls);
+    net_fd_close(e->line.nf);
+    e->line = (struct dial_line){ 0 };
+    e->calling = false;
+}
+
+static void end_call(struct client_engine *e, const struct client_end *why)
+{
+    bool was_up = e->up_ms != 0;
+    struct client_end end = *why; /* it may be the call's own */
+    net_down(e);
+    drop_call(e);
+    over(e, &end, was_up);
+}
+
+/* After everything that may have moved the call. */
+static void settle(struct client_engine *e)
+{
+    struct client_end why;
+    if (!e->calling)
+        return;
+    if (e->net_dirty && e->call.up) {
+        e->net_dirty = false;
+        net_set(e);
+    }
+    if (client_call_over(&e->call, &why)) {
+        end_call(e, &why);
+        return;
+    }
+    net_fd_want(e->line.nf, client_call_wants(&e->call));
+    if (e->net_up)
+        net_fd_want(e->tun_nf, client_call_blocked(&e->call) ? 0 : NET_READ);
+    uint64_t at = client_call_more(&e->call) ? net_now(&e->loop) : client_call_deadline(&e->call);
+    if (net_timer_set(&e->loop, &e->call_timer, at)) {
+        client_end_set(&why, CLIENT_INTERNAL, "out of memory");
+        end_call(e, &why);
+    }
+}
+
+static void on_line(void *arg, int events)
+{
+    struct client_engine *e = arg;
+    client_call_io(&e->call, events, net_now(&e->loop));
+    settle(e);
+}
+
+static void on_tun(void *arg, int events)
+{
+    struct client_engine *e = arg;
+    (void)events;
+    if (e->calling && e->net_up)
+        client_call_from_tun(&e->call, net_now(&e->loop));
+    settle(e);
+}
+
+static void on_call_timer(struct timer_entry *t, uint64_t now_ms)
+{
+    struct client_engine *e = (struct client_engine *)(void *)((char *)t - offsetof(struct client_engine, call_timer));
+    if (client_call_more(&e->call))
+        client_call_io(&e->call, NET_READ, now_ms);
+    else
+        client_call_expire(&e->call, now_ms);
+    settle(e);
+}
+
+static void on_call_step(void *arg, const char *step, const char *text)
+{
+    struct client_engine *e = arg;
+    uint64_t now = net_now(&e->loop);
+    report_step(step, text, now - e->step_ms);
+    e->step_ms = now;
+}
+
+static void on_call_up(void *arg)
+{
+    struct client_engine *e = arg;
+    e->net_dirty = true; /* set when the machines are at rest: settle() */
+}
+
+static void on_call_down(void *arg)
+{
+    net_down(arg);
+}
+
+static void begin_call(struct client_engine *e)
+{
+    const struct client_call_ops ops = { on_call_step, on_call_up, on_call_down, e };
+    uint64_t now = net_now(&e->loop);
+    dial_take(&e->dial, &e->line);
+    net_fd_rebind(e->line.nf, on_line, e);
+    e->calling = true;
+    e->net_dirty = false;
+    e->up_ms = 0;
+    e->step_ms = now;
+    if (client_call_start(&e->call, &e->call_cfg, &ops, e->line.tls, &e->bufs,
+                          rd_make(e->line.early, e->line.early_len), now)) {
+        struct client_end why;
+        client_end_set(&why, CLIENT_INTERNAL, "out of memory");
+        drop_call(e);
+        over(e, &why, false);
+        return;
+    }
+    e->call.tun = &e->tun;
+    settle(e);
+}
+
+/* ---- dialling ---- */
+
+static void on_dial_step(void *arg, const char *step, const char *text, uint64_t ms)
+{
+    (void)arg;
+    report_step(step, text, ms);
+}
+
+static void on_dial_done(void *arg, const struct client_end *why)
+{
+    struct client_engine *e = arg;
+    e->dialling = false;
+    if (why)
+        over(e, why, false);
+    else
+        begin_call(e);
+}
+
+static void dial(struct client_engine *e)
+{
+    const struct dial_ops ops = { on_dial_step, on_dial_done, e };
+    e->dialled_ms = net_now(&e->loop);
+    e->dialling = true;
+    report_dialling(e->cfg->server.url, ++e->attempts);
+    dial_start(&e->dial, &e->dial_cfg, &ops);
+}
+
+static void on_retry(struct timer_entry *t, uint64_t now_ms)
+{
+    struct client_engine *e = (struct client_engine *)(void *)((char *)t - offsetof(struct client_engine, retry_timer));
+    (void)now_ms;
+    dial(e);
+}
+
+static void finish(struct client_engine *e, const struct client_end *why)
+{
+    e->exit_status = client_causes[why->cause].exit_status;
+    report_end(why, e->exit_status);
+    net_loop_stop(&e->loop);
+}
+
+static void dial_again(struct client_engine *e, uint64_t in_ms)
+{
+    report_retry(in_ms);
+    if (net_timer_set(&e->loop, &e->retry_timer, net_now(&e->loop) + in_ms)) {
+        struct client_end why;
+        client_end_set(&why, CLIENT_INTERNAL, "out of memory");
+        finish(e, &why);
+    }
+}
+
+/*
+ * Whether the next dial would end the same way: on the first one, what only a person can mend; later only what it is
+ * wrong to repeat, such as a password that was refused. A certificate that suddenly is a wrong one is refused each
+ * time, and asked for again: in a hotel's network it is the hotel's until somebody has clicked.
+ */
+static bool gives_up(const struct client_engine *e, enum client_cause cause)
+{
+    if (e->cfg->reconnect.once || cause == CLIENT_INTERNAL)
+        return true;
+    if (!e->ever_up)
+        return client_causes[cause].permanent;
+    return cause == CLIENT_LOGIN || cause == CLIENT_SERVER_PROOF || cause == CLIENT_NO_METHOD || cause == CLIENT_LOCAL;
+}
+
+static void over(struct client_engine *e, const struct client_end *why, bool was_up)
+{
+    uint32_t random;
+    e->last = *why;
+    e->last_was_up = was_up;
+    e->up_ms = was_up ? e->up_ms : 0;
+    bool steady = was_up && net_now(&e->loop) - e->up_ms >= STEADY_MS;
+    e->up_ms = 0;
+    report_failed(why, was_up);
+    if (e->stopping || why->cause == CLIENT_OK) {
+        struct client_end good;
+        client_end_set(&good, CLIENT_OK, "%s", "");
+        finish(e, &good);
+        return;
+    }
+    if (gives_up(e, why->cause)) {
+        finish(e, why);
+        return;
+    }
+    if (steady || why->cause == CLIENT_NETWORK_CHANGED)
+        backoff_reset(&e->backoff);
+    rng_fill(&e->call_cfg.rng, &random, sizeof random);
+    dial_again(e, why->cause == CLIENT_NETWORK_CHANGED ? 0 : backoff_next(&e->backoff, random));
+}
+
+/* ---- what changes around us ---- */
+
+/* Where TCP would go out now, by asking the kernel with a socket that sends nothing. */
+static bool way_out(const union race_addr *to, union race_addr *from)
+{
+    socklen_t len = sizeof *from;
+    int fd = socket(to->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool good = fd >= 0 && connect(fd, &to->sa, to->sa.sa_family == AF_INET6 ? sizeof to->in6 : sizeof to->in) == 0 &&
+                getsockname(fd, &from->sa, &len) == 0;
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
+static bool same_ip(const union race_addr *a, const union race_addr *b)
+{
+    if (a->sa.sa_family != b->sa.sa_family)
+        return false;
+    return a->sa.sa_family == AF_INET6 ? !memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16)
+                                       : a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+}
+
+/* Whether the address is still one of this machine's. */
+static bool is_ours(const union race_addr *a)
+{
+    union race_addr free_port = *a;
+    free_port.in6.sin6_port = 0; /* the same place in both */
+    int fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool ours = fd < 0 || bind(fd, &free_port.sa, a->sa.sa_family == AF_INET6 ? sizeof a->in6 : sizeof a->in) == 0 ||
+                errno != EADDRNOTAVAIL;
+    if (fd >= 0)
+        close(fd);
+    return ours;
+}
+
+static void network_changed(struct client_engine *e)
+{
+    union race_addr own, out;
+    socklen_t len = sizeof own;
+    if (e->stopping)
+        return;
+    if (e->retry_timer.pos) {
+        backoff_reset(&e->backoff);
+        net_timer_cancel(&e->loop, &e->retry_timer);
+        dial_again(e, 0);
+        return;
+    }
+    if (!e->calling || getsockname(net_fd_num(e->line.nf), &own.sa, &len) < 0)
+        return;
+    if (!is_ours(&own)) {
+        struct client_end why;
+        char text[64];
+        race_addr_text(&own, text, sizeof text);
+        client_end_set(&why, CLIENT_NETWORK_CHANGED, "%s is no address of this machine any more", text);
+        end_call(e, &why);
+        return;
+    }
+    if (!way_out(&e->line.to, &out))
+        return; /* no way at all: it may come back, and the call with it; echoes limit how long */
+    client_call_doubt(&e->call, same_ip(&own, &out) ? DOUBT_MS : DOUBT_MS / 2, net_now(&e->loop));
+    settle(e);
+}
+
+static int64_t slept_total_ms(void)
+{
+    struct timespec b, m;
+    clock_gettime(CLOCK_BOOTTIME, &b);
+    clock_gettime(CLOCK_MONOTONIC, &m);
+    return ((int64_t)b.tv_sec - m.tv_sec) * 1000 + (b.tv_nsec - m.tv_nsec) / 1000000;
+}
+
+static void on_tick(struct timer_entry *t, uint64_t now_ms)
+{
+    struct client_engine *e = (struct client_engine *)(void *)((char *)t - offsetof(struct client_engine, tick));
+    int64_t slept = slept_total_ms();
+    if (slept - e->slept_ms > SLEPT_MS) {
+        log_info(NULL, "resumed", "the machine slept", LOG_N("seconds", (slept - e->slept_ms) / 1000));
+        network_changed(e);
+    }
+    e->slept_ms = slept;
+    int rc = net_timer_set(&e->loop, t, now_ms + TICK_MS);
+    (void)rc; /* without it a sleep is noticed by echoes */
+}
+
+static void stop(struct client_engine *e)
+{
+    struct client_end good;
+    client_end_set(&good, CLIENT_OK, "%s", "");
+    if (e->stopping || !e->calling) {
+        dial_cancel(&e->dial);
+        net_down(e);
+        e->stopping = true;
+        finish(e, &good);
+        return;
+    }
+    e->stopping = true;
+    client_call_hangup(&e->call, CLIENT_OK, "", net_now(&e->loop));
+    settle(e);
+}
+
+static void on_signal(uv_signal_t *s, int sig)
+{
+    struct client_engine *e = s->data;
+    if (sig == SIGTERM)
+        stop(e);
+    else
+        network_changed(e);
+}
+
+/* ---- beginning ---- */
+
+static void random_fill(void *arg, void *out, size_t n)
+{
+    (void)arg;
+    for (size_t done = 0; done < n;) {
+        ssize_t got = getrandom((uint8_t *)out + done, n - done, 0);
+        if (got < 0 && errno != EINTR)
+            abort();
+        done += got > 0 ? (size_t)got : 0;
+    }
+}
+
+static int trouble(struct client_end *why, int rc, const char *text)
+{
+    client_end_set(why, rc == ERR_USAGE ? CLIENT_LOCAL : CLIENT_INTERNAL, "%s", text[0] ? text : err_name(rc));
+    return rc;
+}
+
+static int load_config(struct client_engine *e, struct client_end *why)
+{
+    struct config_error err;
+    struct priv_msg m;
+    char *text;
+    size_t len;
+    int rc = ask_blob(e, CLIENT_CONFIG, 0, &text, &len, &m);
+    if (!rc && !text)
+        rc = ERR_BUG;
+    if (rc)
+        return trouble(why, rc, "no configuration");
+    report_setup((enum client_mode)m.index, CLIENT_STDOUT_FD);
+    rc = client_config_parse_text(text, &e->cfg, &err);
+    free(text);
+    if (rc)
+        return trouble(why, rc, err.text);
+    log_setup(e->cfg->log.level, e->cfg->log.format, !getenv("JOURNAL_STREAM"));
+    return 0;
+}
+
+static int load_secrets(struct client_engine *e, struct client_end *why)
+{
+    struct priv_msg m;
+    size_t len;
+    int rc = ask_blob(e, CLIENT_PASSWORD, 0, &e->password, &len, &m);
+    if (!rc)
+        rc = ask_blob(e, CLIENT_PROXY_USER, 0, &e->proxy_user, &len, &m);
+    if (!rc)
+        rc = ask_blob(e, CLIENT_PROXY_PASSWORD, 0, &e->proxy_password, &len, &m);
+    return rc ? trouble(why, rc, m.text) : 0;
+}
+
+static int load_trust(struct client_engine *e, struct client_end *why)
+{
+    struct tls_client_cfg c = { .insecure = e->cfg->server.insecure, .min_version = e->cfg->server.min_version };
+    struct priv_msg m;
+    char *ca = NULL, *system = NULL, *crl = NULL, err[300] = "";
+    size_t len;
+    int rc = ask_blob(e, CLIENT_CA, 0, &ca, &c.ca_len, &m);
+    if (!rc)
+        rc = ask_blob(e, CLIENT_SYSTEM_CA, 0, &system, &c.system_len, &m);
+    if (rc)
+        snprintf(err, sizeof err, "%.299s", m.text);
+    c.ca_pem = ca;
+    c.system_pem = system;
+    c.n_pins = e->cfg->server.n_pin;
+    memcpy(c.pin, e->cfg->server.pin, c.n_pins * 32);
+    if (!rc)
+        rc = tls_client_new(&c, &e->tls, err, sizeof err);
+    for (uint32_t i = 0; !rc && i < CRLS_MAX; i++) {
+        rc = ask_blob(e, CLIENT_CRL, i, &crl, &len, &m);
+        if (rc || !crl)
+            break;
+        rc = tls_client_add_crl(e->tls, crl, len, err, sizeof err);
+        free(crl);
+        crl = NULL;
+    }
+    free(ca);
+    free(system);
+    return rc ? trouble(why, rc, err) : 0;
+}
+
+static int open_tun(struct client_engine *e, struct client_end *why)
+{
+    struct priv_msg m;
+    int fd;
+    int rc = ask(e, CLIENT_TUN, 0, &m, &fd);
+    if (rc) {
+        client_end_set(why, CLIENT_LOCAL, "%s", m.text);
+        return rc;
+    }
+    e->tun_nf = net_fd_new(&e->loop, fd, on_tun, e);
+    rc = e->tun_nf ? tun_queue_init(&e->tun, fd) : ERR_NOMEM;
+    return rc ? trouble(why, rc, "") : 0;
+}
+
+static void use_config(struct client_engine *e)
+{
+    const struct client_config *c = e->cfg;
+    char why[200];
+    int rc = http_url_parse(c->server.url, "https", &e->dial_cfg.server, why, sizeof why);
+    if (!rc && c->proxy.url && c->proxy.url[0])
+        rc = http_url_parse(c->proxy.url, "http", &e->dial_cfg.proxy, why, sizeof why);
+    (void)rc; /* judged by client_config_check() before it came here */
+    e->dial_cfg.proxy_login = (struct http_login){ e->proxy_user, e->proxy_password };
+    e->dial_cfg.tls = e->tls;
+    e->dial_cfg.insecure = c->server.insecure;
+    e->secret = (struct ppp_secret){ c->login.user, e->password };
+    e->call_cfg.sstp = sstp_client_cfg_default;
+    e->call_cfg.sstp.echo_idle_ms = (uint32_t)c->reconnect.echo_interval_s * 1000;
+    e->call_cfg.sstp.echo_wait_ms = (uint32_t)c->reconnect.echo_timeout_s * 1000;
+    e->call_cfg.ppp = (struct ppp_peer_cfg){ .mru = (uint16_t)c->tunnel.mtu, .dns = true, .ipv6 = c->tunnel.ipv6 };
+    memcpy(e->call_cfg.ppp.auth, c->login.auth, sizeof e->call_cfg.ppp.auth);
+    e->call_cfg.ppp.lcp_echo_idle_ms = e->call_cfg.sstp.echo_idle_ms;
+    e->call_cfg.secret = &e->secret;
+    e->call_cfg.rng.fill = random_fill;
+    e->backoff = (struct backoff){ (uint32_t)c->reconnect.first_s * 1000, (uint32_t)c->reconnect.max_s * 1000, 0 };
+}
+
+static void watch_signals(struct client_engine *e)
+{
+    static const int which[2] = { SIGTERM, SIGUSR1 };
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&e->loop.uv, &e->signal[i]);
+        e->signal[i].data = e;
+        uv_signal_start(&e->signal[i], on_signal, which[i]);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole terminal's group: the monitor decides, by SIGTERM */
+    signal(SIGHUP, SIG_IGN);
+}
+
+static int prepare(struct client_engine *e, struct client_end *why)
+{
+    process_hide();
+    int rc = load_config(e, why);
+    if (!rc && (rc = digest_init()))
+        trouble(why, rc, "OpenSSL's legacy provider (MD4, DES) is missing");
+    if (!rc)
+        rc = load_secrets(e, why);
+    if (!rc)
+        rc = load_trust(e, why);
+    if (!rc && ((rc = net_loop_init(&e->loop, client_status_woken, e)) || (rc = tunnel_bufs_init(&e->bufs))))
+        trouble(why, rc, "");
+    if (rc)
+        return rc;
+    use_config(e);
+    watch_signals(e);
+    rc = open_tun(e, why);
+    if (!rc && (rc = dial_init(&e->dial, &e->loop, CLIENT_RESOLVER_FD, e->call_cfg.rng)))
+        trouble(why, rc, "");
+    if (!rc && (rc = process_sandbox(SANDBOX_CLIENT, -1)))
+        trouble(why, rc, "the sandbox cannot be set up");
+    if (!rc) {
+        struct priv_msg m;
+        int fd;
+        rc = ask(e, CLIENT_CONTROL, 0, &m, &fd);
+        if (!rc)
+            rc = client_status_start(e, fd);
+        if (rc)
+            trouble(why, rc, m.text);
+    }
+    return rc;
+}
+
+static void put_away(struct client_engine *e)
+{
+    client_status_stop(e);
+    if (e->calling) {
+        net_down(e);
+        drop_call(e);
+    }
+    secret_free(e->password, e->password ? strlen(e->password) : 0);
+    secret_free(e->proxy_password, e->proxy_password ? strlen(e->proxy_password) : 0);
+}
+
+int client_engine_main(void)
+{
+    static struct client_engine e;
+    struct client_end why;
+    e.channel = PRIV_CHANNEL_FD;
+    report_setup(CLIENT_MODE_LOG, CLIENT_STDOUT_FD);
+    if (prepare(&e, &why)) {
+        report_failed(&why, false);
+        report_end(&why, client_causes[why.cause].exit_status);
+        return client_causes[why.cause].exit_status;
+    }
+    e.call_timer.fn = on_call_timer;
+    e.retry_timer.fn = on_retry;
+    e.tick.fn = on_tick;
+    e.slept_ms = slept_total_ms();
+    if (net_timer_set(&e.loop, &e.tick, net_now(&e.loop) + TICK_MS))
+        return 1;
+    if (e.cfg->server.insecure)
+        report_warning(
+            "insecure",
+            "the server's certificate is NOT verified: whoever is between can read everything, and the "
+            "login with it",
+            "leave --insecure out; trust one certificate with --pin sha256:HEX, or its authority with --ca FILE");
+    dial(&e);
+    net_loop_run(&e.loop);
+    put_away(&e);
+    return e.exit_status;
+}

@@ -1,0 +1,65 @@
+/* What the engine's own files share: engine.c runs it, status.c tells of it. */
+#ifndef GH_CLIENT_ENGINE_STATE_H
+#define GH_CLIENT_ENGINE_STATE_H
+
+#include <jansson.h>
+#include <pthread.h>
+
+#include "client/backoff.h"
+#include "client/call.h"
+#include "client/config.h"
+#include "client/dial.h"
+#include "ctl/server.h"
+
+struct client_engine {
+    int channel; /* to the monitor */
+    struct net_loop loop;
+    struct client_config *cfg;
+    char *password, *proxy_user, *proxy_password; /* secret */
+    struct ppp_secret secret;
+    struct tls_client *tls;
+    uv_signal_t signal[2];
+    struct timer_entry call_timer, retry_timer, tick;
+    struct backoff backoff;
+    int64_t slept_ms; /* of the machine, in all */
+    int exit_status;
+    bool stopping;
+
+    struct dial dial;
+    struct dial_cfg dial_cfg;
+    struct dial_line line; /* while calling */
+    bool dialling;
+    uint64_t dialled_ms;
+    unsigned attempts;
+
+    struct client_call call;
+    struct client_call_cfg call_cfg;
+    struct tunnel_bufs bufs;
+    bool calling;
+    uint64_t step_ms;
+
+    struct net_fd *tun_nf;
+    struct tun_queue tun;
+    bool net_dirty, net_up; /* this machine's network: to be set, is set */
+    unsigned mtu;
+
+    uint64_t up_ms; /* since when; 0: it is not up */
+    bool ever_up;
+    struct client_end last; /* why the latest dial or call ended */
+    bool last_was_up;
+
+    struct { /* status.c: a question of the control thread */
+        struct ctl_server *server;
+        pthread_mutex_t lock;
+        pthread_cond_t answered;
+        bool asked;
+        json_t *answer;
+    } status;
+};
+
+/* GET /v1/status, as docs/client.md describes. listen_fd is owned. */
+MUST_USE int client_status_start(struct client_engine *e, int listen_fd);
+void client_status_stop(struct client_engine *e);
+void client_status_woken(struct net_loop *l); /* on the loop's thread */
+
+#endif
