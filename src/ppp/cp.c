@@ -127,11 +127,16 @@ static void send_terminate(struct cp *cp, uint64_t now_ms, struct evq *out)
         cp->restart--;
 }
 
+static unsigned max_failure(const struct cp *cp)
+{
+    return cp->ops->max_failure ? cp->ops->max_failure : CP_MAX_FAILURE;
+}
+
 /* Judges one option; past Max-Failure what would be Nak'd is rejected (RFC 1661 4.6). */
 static enum cp_verdict judge(struct cp *cp, const struct ppp_opt *opt, struct wr *nak)
 {
     enum cp_verdict v = cp->ops->judge(cp->self, opt, cp->naks, nak);
-    return v == CP_NAK && cp->naks >= CP_MAX_FAILURE ? CP_REJECT : v;
+    return v == CP_NAK && cp->naks >= max_failure(cp) ? CP_REJECT : v;
 }
 
 /* Options that the request lacks, written to w; true when there are any. */
@@ -187,8 +192,12 @@ static void send_nak_or_reject(struct cp *cp, const struct cause *c, struct evq 
     if (c->verdict == CP_NAK)
         (void)missing(cp, c->pkt->data, &p.w);
     ppp_pkt_close(&p, out);
-    if (c->verdict == CP_NAK && cp->naks < UINT8_MAX)
+    if (c->verdict != CP_NAK)
+        return;
+    if (cp->naks < UINT8_MAX)
         cp->naks++;
+    if (cp->ops->nakked)
+        cp->ops->nakked(cp->self);
 }
 
 static void send_code_reject(struct cp *cp, const struct ppp_hdr *pkt, struct evq *out)
@@ -264,7 +273,7 @@ static void input_request(struct cp *cp, const struct ppp_hdr *pkt, uint64_t now
     if (rd_left(&pkt->whole) > CP_REQUEST_MAX || !ppp_opt_list_valid(pkt->data))
         return;
     struct cause c = { pkt, judge_all(cp, pkt->data) };
-    if (c.verdict == CP_NAK && cp->naks >= CP_MAX_FAILURE) {
+    if (c.verdict == CP_NAK && cp->naks >= max_failure(cp)) {
         /* Only a missing option gets here: it cannot be rejected, and asking for it did not help. */
         cp->signals |= CP_FAILED;
         return;

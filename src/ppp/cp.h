@@ -102,6 +102,7 @@ enum cp_verdict { CP_ACK, CP_NAK, CP_REJECT };
 
 struct cp_ops { /* self is struct cp's self */
     uint16_t protocol;
+    uint8_t max_failure;    /* Naks until Reject; 0: CP_MAX_FAILURE */
     uint16_t restart_ms[3]; /* restart timer after the first, the second and each further Configure-Request */
 
     /* Writes the options of our Configure-Request; the same until apply() is called, since an Ack is compared with it.
@@ -114,6 +115,9 @@ struct cp_ops { /* self is struct cp's self */
 
     /* Writes options that the request lacks and must have, to be appended to a Nak. May be NULL. */
     void (*missing)(void *self, struct rd options, struct wr *nak);
+
+    /* A Nak went out. May be NULL. */
+    void (*nakked)(void *self);
 
     /* The request is being acknowledged: these options are in force. */
     void (*accept)(void *self, struct rd options);

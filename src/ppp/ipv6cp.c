@@ -81,14 +81,14 @@ static void random_id(struct rng *rng, uint8_t id[IPV6CP_ID_LEN])
         id[7] = 1;
 }
 
-void ipv6cp_init(struct ipv6cp *v, const struct ppp_cfg *cfg, struct rng rng, struct cp_common *common)
+void ipv6cp_init(struct ipv6cp *v, const uint8_t id[IPV6CP_ID_LEN], struct rng rng, struct cp_common *common)
 {
     *v = (struct ipv6cp){ .want_id = true };
     cp_init(&v->cp, &ipv6cp_ops, v, common);
-    if (same(cfg->ip6_iid, zero))
+    if (same(id, zero))
         random_id(&rng, v->id);
     else
-        memcpy(v->id, cfg->ip6_iid, sizeof v->id);
+        memcpy(v->id, id, sizeof v->id);
     random_id(&rng, v->suggest);
     if (same(v->id, v->suggest))
         v->suggest[7] ^= 0x55;

@@ -2,13 +2,6 @@
 
 #include "auth/chap.h"
 
-static uint32_t random_magic(struct lcp *l)
-{
-    uint32_t magic;
-    rng_fill(&l->rng, &magic, sizeof magic);
-    return magic ? magic : 1; /* zero means none (RFC 1661 6.4) */
-}
-
 static bool auth_configured(const struct lcp *l, unsigned method)
 {
     for (size_t i = 0; i < sizeof l->cfg->auth && l->cfg->auth[i]; i++)
@@ -36,26 +29,12 @@ static bool auth_offer_next(struct lcp *l)
     return false;
 }
 
-static void put_auth(struct wr *w, unsigned method)
-{
-    static const struct {
-        uint8_t data[3];
-        uint8_t len;
-    } forms[] = {
-        [PPP_AUTH_PAP] = { { 0xc0, 0x23 }, 2 },
-        [PPP_AUTH_CHAP_MD5] = { { 0xc2, 0x23, CHAP_ALG_MD5 }, 3 },
-        [PPP_AUTH_MSCHAPV2] = { { 0xc2, 0x23, CHAP_ALG_MSCHAPV2 }, 3 },
-    };
-    if (method < sizeof forms / sizeof forms[0] && forms[method].len)
-        ppp_opt_put(w, LCP_OPT_AUTH, forms[method].data, forms[method].len);
-}
-
 static void build(void *self, struct wr *w)
 {
     const struct lcp *l = self;
     if (l->mru)
         ppp_opt_put_u16(w, LCP_OPT_MRU, l->mru);
-    put_auth(w, l->auth);
+    lcp_auth_put(w, l->auth);
     if (l->magic)
         ppp_opt_put_u32(w, LCP_OPT_MAGIC, l->magic);
 }
@@ -79,29 +58,12 @@ static enum cp_verdict judge_mru(const struct lcp *l, const struct ppp_opt *opt,
     return CP_ACK;
 }
 
-static enum cp_verdict judge_magic(struct lcp *l, const struct ppp_opt *opt, struct wr *nak)
-{
-    uint32_t magic;
-    if (!ppp_opt_u32(opt, &magic))
-        return CP_REJECT;
-    if (magic != 0 && magic != l->magic)
-        return CP_ACK;
-    ppp_opt_put_u32(nak, LCP_OPT_MAGIC, random_magic(l)); /* zero is illegal, ours is a loop: RFC 1661 6.4 */
-    return CP_NAK;
-}
-
 static enum cp_verdict judge(void *self, const struct ppp_opt *opt, unsigned naks, struct wr *nak)
 {
     struct lcp *l = self;
-    uint32_t accm;
-    switch (opt->type) {
-    case LCP_OPT_MRU: return judge_mru(l, opt, naks, nak);
-    case LCP_OPT_MAGIC: return judge_magic(l, opt, nak);
-    case LCP_OPT_ACCM: return ppp_opt_u32(opt, &accm) ? CP_ACK : CP_REJECT; /* has no meaning here (RFC 1662 7) */
-    case LCP_OPT_PFC:
-    case LCP_OPT_ACFC: return rd_end(&opt->data) ? CP_ACK : CP_REJECT;
-    default: return CP_REJECT; /* callback, multilink, authentication of us, quality, and what nobody knows */
-    }
+    if (opt->type == LCP_OPT_MRU)
+        return judge_mru(l, opt, naks, nak);
+    return lcp_judge_common(opt, l->magic, &l->rng, nak); /* authentication of us is rejected */
 }
 
 static void accept(void *self, struct rd options)
@@ -163,7 +125,7 @@ static bool apply_one(struct lcp *l, enum cp_code code, const struct ppp_opt *op
         return false;
     case LCP_OPT_MAGIC:
         if (l->magic)
-            l->magic = nak ? random_magic(l) : 0;
+            l->magic = nak ? lcp_magic_random(&l->rng) : 0;
         return true;
     default: return true; /* we asked for nothing else */
     }
@@ -185,13 +147,10 @@ static bool apply(void *self, enum cp_code code, struct rd options)
     return true;
 }
 
-/* Our magic, then what came behind the peer's (RFC 1661 5.8). */
 static void echo(void *self, struct rd data, struct wr *w)
 {
     const struct lcp *l = self;
-    wr_u32(w, l->magic);
-    if (rd_skip(&data, 4))
-        wr_bytes(w, data.p, rd_left(&data));
+    lcp_echo_data(l->magic, data, w);
 }
 
 static const struct cp_ops lcp_ops = {
@@ -208,29 +167,6 @@ void lcp_init(struct lcp *l, const struct ppp_cfg *cfg, struct rng rng, struct c
 {
     *l = (struct lcp){ .cfg = cfg, .rng = rng, .mru = cfg->mru ? cfg->mru : cfg->mtu, .peer_mru = LCP_MRU_DEFAULT };
     cp_init(&l->cp, &lcp_ops, l, common);
-    l->magic = random_magic(l);
+    l->magic = lcp_magic_random(&l->rng);
     (void)auth_offer_next(l);
-}
-
-void lcp_send_echo(struct lcp *l, struct evq *out)
-{
-    struct ppp_pkt p = ppp_pkt_open(out, PPP_LCP, CP_ECHO_REQ, l->cp.next_id++);
-    wr_u32(&p.w, l->magic);
-    ppp_pkt_close(&p, out);
-}
-
-bool lcp_is_own_echo(const struct lcp *l, struct rd data)
-{
-    uint32_t magic;
-    return rd_u32(&data, &magic) && magic != 0 && magic == l->magic;
-}
-
-void lcp_send_protocol_reject(struct lcp *l, uint16_t protocol, struct rd info, struct evq *out)
-{
-    size_t room = (l->peer_mru < LCP_MRU_DEFAULT ? l->peer_mru : LCP_MRU_DEFAULT) - 6u;
-    size_t n = rd_left(&info) < room ? rd_left(&info) : room;
-    struct ppp_pkt p = ppp_pkt_open(out, PPP_LCP, CP_PROT_REJ, l->cp.next_id++);
-    wr_u16(&p.w, protocol);
-    wr_bytes(&p.w, info.p, n);
-    ppp_pkt_close(&p, out);
 }

@@ -5,39 +5,30 @@
 #include "base/ct.h"
 #include "base/timerq.h"
 #include "ppp/authp.h"
+#include "ppp/guard.h"
 #include "ppp/ipcp.h"
 #include "ppp/ipv6cp.h"
 #include "ppp/lcp.h"
 
-#define FIRST_FRAME_MS          300 /* how long our first Configure-Request waits for the client to speak */
-#define NEGOTIATION_MAX         60  /* Configure packets taken without any protocol opening */
-#define RENEGOTIATIONS_MAX      20  /* from Opened, in RENEGOTIATION_WINDOW_MS */
-#define RENEGOTIATION_WINDOW_MS 60000
-#define REJECTED_MAX            8   /* protocols that are answered with Protocol-Reject, once each */
-#define HELD_MAX                256 /* bytes of an IPCP request that waits for the client's address */
-#define ECHO_MISSES_DEFAULT     3
+#define FIRST_FRAME_MS      300 /* how long our first Configure-Request waits for the client to speak */
+#define HELD_MAX            256 /* bytes of an IPCP request that waits for the client's address */
+#define ECHO_MISSES_DEFAULT 3
 
 enum phase { DEAD, ESTABLISH, AUTHENTICATE, NETWORK, TERMINATE }; /* RFC 1661 3.2 */
 
 struct ppp_link {
     const struct ppp_cfg *cfg;
-    struct cp_common common;
+    struct ppp_guard guard;
     struct lcp lcp;
     struct authp auth;
     struct ipcp ipcp;
     struct ipv6cp ipv6cp;
-    uint64_t start_ms;  /* when our first Configure-Request goes; TIME_NEVER: gone or not started */
-    uint64_t echo_ms;   /* when the next LCP Echo-Request goes */
-    uint64_t window_ms; /* start of the window in which renegotiations are counted */
-    uint8_t *held;      /* owned: information of the client's early IPCP Configure-Request */
+    uint64_t start_ms; /* when our first Configure-Request goes; TIME_NEVER: gone or not started */
+    uint64_t echo_ms;  /* when the next LCP Echo-Request goes */
+    uint8_t *held;     /* owned: information of the client's early IPCP Configure-Request */
     uint16_t held_len;
-    uint16_t rejected[REJECTED_MAX];
-    uint8_t rejected_n;
     uint8_t phase; /* enum phase */
-    uint8_t renegotiations;
     uint8_t echoes_missed;
-    bool cause_known;
-    struct ppp_down down; /* why, once cause_known */
 };
 
 struct ppp_link *ppp_link_new(const struct ppp_cfg *cfg, struct rng rng)
@@ -47,10 +38,10 @@ struct ppp_link *ppp_link_new(const struct ppp_cfg *cfg, struct rng rng)
         return NULL;
     l->cfg = cfg;
     l->start_ms = l->echo_ms = TIME_NEVER;
-    lcp_init(&l->lcp, cfg, rng, &l->common);
+    lcp_init(&l->lcp, cfg, rng, &l->guard.common);
     authp_init(&l->auth, cfg, rng);
-    ipcp_init(&l->ipcp, cfg, &l->common);
-    ipv6cp_init(&l->ipv6cp, cfg, rng, &l->common);
+    ipcp_init(&l->ipcp, cfg, &l->guard.common);
+    ipv6cp_init(&l->ipv6cp, cfg->ip6_iid, rng, &l->guard.common);
     return l;
 }
 
@@ -73,18 +64,9 @@ static bool ended(const struct ppp_link *l)
     return l->phase == DEAD || l->phase == TERMINATE;
 }
 
-/* The first cause stands; what follows from it is not news. */
-static void set_cause(struct ppp_link *l, enum ppp_down_cause cause, const void *text, size_t n)
+static void set_cause(struct ppp_link *l, enum ppp_down_cause cause, const char *text)
 {
-    if (l->cause_known)
-        return;
-    l->cause_known = true;
-    l->down.cause = (uint8_t)cause;
-    if (n >= sizeof l->down.text)
-        n = sizeof l->down.text - 1;
-    if (n)
-        memcpy(l->down.text, text, n);
-    l->down.text[n] = 0;
+    ppp_guard_cause(&l->guard, cause, text, strlen(text));
 }
 
 static void finish(struct ppp_link *l, struct evq *out)
@@ -92,8 +74,8 @@ static void finish(struct ppp_link *l, struct evq *out)
     if (l->phase == DEAD)
         return;
     l->phase = DEAD;
-    set_cause(l, PPP_DOWN_PROTOCOL, "fatal reject", strlen("fatal reject"));
-    evq_put(out, PPP_EV_DOWN, &l->down, sizeof l->down);
+    set_cause(l, PPP_DOWN_PROTOCOL, "fatal reject");
+    evq_put(out, PPP_EV_DOWN, &l->guard.down, sizeof l->guard.down);
 }
 
 /* Ends the link in order: Terminate-Request with the text as its reason, then PPP_EV_DOWN. */
@@ -101,21 +83,16 @@ static void fail(struct ppp_link *l, enum ppp_down_cause cause, const char *text
 {
     if (ended(l))
         return;
-    set_cause(l, cause, text, strlen(text));
+    set_cause(l, cause, text);
     l->phase = TERMINATE;
     l->start_ms = TIME_NEVER;
-    l->lcp.cp.reason = l->down.text;
+    l->lcp.cp.reason = l->guard.down.text;
     cp_event(&l->lcp.cp, CP_EV_CLOSE, now_ms, out);
 }
 
-/* Leaving Opened costs little once; as a loop it would never end. */
 static void count_renegotiation(struct ppp_link *l, uint64_t now_ms, struct evq *out)
 {
-    if (now_ms - l->window_ms >= RENEGOTIATION_WINDOW_MS) {
-        l->window_ms = now_ms;
-        l->renegotiations = 0;
-    }
-    if (++l->renegotiations > RENEGOTIATIONS_MAX)
+    if (!ppp_guard_renegotiate(&l->guard, now_ms))
         fail(l, PPP_DOWN_PROTOCOL, "endless renegotiation", now_ms, out);
 }
 
@@ -132,7 +109,7 @@ static void lcp_down(struct ppp_link *l, uint64_t now_ms, struct evq *out)
     if (ended(l))
         return;
     if (l->lcp.cp.state == CP_STOPPING) { /* a fatal Code-Reject: the automaton has said Terminate-Request itself */
-        set_cause(l, PPP_DOWN_PROTOCOL, "fatal reject", strlen("fatal reject"));
+        set_cause(l, PPP_DOWN_PROTOCOL, "fatal reject");
         l->phase = TERMINATE;
         return;
     }
@@ -191,7 +168,7 @@ static void settle_ncp(struct ppp_link *l, struct cp *cp, unsigned sig, uint64_t
  * forward. */
 static void settle(struct ppp_link *l, uint64_t now_ms, struct evq *out)
 {
-    if (l->common.packets > NEGOTIATION_MAX)
+    if (ppp_guard_endless(&l->guard))
         fail(l, PPP_DOWN_PROTOCOL, "endless negotiation", now_ms, out);
     for (;;) {
         unsigned sig = cp_signals(&l->lcp.cp);
@@ -209,7 +186,7 @@ static void settle(struct ppp_link *l, uint64_t now_ms, struct evq *out)
 
 int ppp_link_start(struct ppp_link *l, uint64_t now_ms, struct evq *out)
 {
-    if (l->phase != DEAD || l->cause_known)
+    if (l->phase != DEAD || l->guard.cause_known)
         return ERR_USAGE;
     l->phase = ESTABLISH;
     l->start_ms = now_ms + FIRST_FRAME_MS;
@@ -255,7 +232,8 @@ static void terminate_requested(struct ppp_link *l, const struct ppp_hdr *pkt, u
     cp_input(&l->lcp.cp, pkt, now_ms, out);
     if (l->phase == DEAD)
         return;
-    set_cause(l, refused ? PPP_DOWN_AUTH_FAILED : PPP_DOWN_PEER_TERMINATE, pkt->data.p, rd_left(&pkt->data));
+    ppp_guard_cause(&l->guard, refused ? PPP_DOWN_AUTH_FAILED : PPP_DOWN_PEER_TERMINATE, pkt->data.p,
+                    rd_left(&pkt->data));
     if (l->phase == TERMINATE)
         return;
     l->phase = TERMINATE;
@@ -268,7 +246,7 @@ static void input_lcp(struct ppp_link *l, struct rd info, uint64_t now_ms, struc
     struct ppp_hdr pkt;
     if (!ppp_hdr_parse(info, &pkt))
         return;
-    bool own = (pkt.code == CP_ECHO_REQ || pkt.code == CP_ECHO_REP) && lcp_is_own_echo(&l->lcp, pkt.data);
+    bool own = (pkt.code == CP_ECHO_REQ || pkt.code == CP_ECHO_REP) && lcp_echo_is_own(l->lcp.magic, pkt.data);
     if (own)
         return; /* looped back: no sign of life */
     ppp_link_alive(l, now_ms);
@@ -306,18 +284,6 @@ static int input_ncp(struct ppp_link *l, struct cp *cp, struct rd info, uint64_t
         return hold_ipcp(l, &pkt);
     cp_input(cp, &pkt, now_ms, out);
     return 0;
-}
-
-/* Windows probes CCP and needs the answer; others end their session when they get too many: once a protocol. */
-static void reject_protocol(struct ppp_link *l, uint16_t protocol, struct rd info, struct evq *out)
-{
-    for (size_t i = 0; i < l->rejected_n; i++)
-        if (l->rejected[i] == protocol)
-            return;
-    if (l->rejected_n == REJECTED_MAX)
-        return;
-    l->rejected[l->rejected_n++] = protocol;
-    lcp_send_protocol_reject(&l->lcp, protocol, info, out);
 }
 
 static void network_begin(struct ppp_link *l, uint64_t now_ms, struct evq *out)
@@ -368,7 +334,8 @@ static int dispatch(struct ppp_link *l, uint16_t protocol, struct rd info, uint6
         return input_ncp(l, &l->ipcp.cp, info, now_ms, out);
     if (protocol == PPP_IPV6CP && l->cfg->ipv6)
         return input_ncp(l, &l->ipv6cp.cp, info, now_ms, out);
-    reject_protocol(l, protocol, info, out);
+    if (ppp_guard_reject(&l->guard, protocol)) /* Windows probes CCP and needs the answer */
+        lcp_protocol_reject_send(&l->lcp.cp, l->lcp.peer_mru, protocol, info, out);
     return 0;
 }
 
@@ -409,7 +376,7 @@ int ppp_link_set_ip4(struct ppp_link *l, uint32_t ip4, uint64_t now_ms, struct e
 
 int ppp_link_terminate(struct ppp_link *l, const char *reason, uint64_t now_ms, struct evq *out)
 {
-    if (l->phase == DEAD && !l->cause_known)
+    if (l->phase == DEAD && !l->guard.cause_known)
         l->phase = ESTABLISH; /* never started: there is nobody to tell */
     fail(l, PPP_DOWN_OUR_TERMINATE, reason, now_ms, out);
     settle(l, now_ms, out);
@@ -425,7 +392,7 @@ static void expire_echo(struct ppp_link *l, uint64_t now_ms, struct evq *out)
     if (l->phase != NETWORK || now_ms < l->echo_ms)
         return;
     if (l->echoes_missed >= max) {
-        set_cause(l, PPP_DOWN_ECHO, "echoes unanswered", strlen("echoes unanswered"));
+        set_cause(l, PPP_DOWN_ECHO, "echoes unanswered");
         l->phase = TERMINATE;
         cp_event(&l->lcp.cp, CP_EV_DOWN, now_ms, out);
         settle(l, now_ms, out);
@@ -434,7 +401,7 @@ static void expire_echo(struct ppp_link *l, uint64_t now_ms, struct evq *out)
     }
     l->echoes_missed++;
     l->echo_ms = now_ms + l->cfg->lcp_echo_idle_ms;
-    lcp_send_echo(&l->lcp, out);
+    lcp_echo_send(&l->lcp.cp, l->lcp.magic, out);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -458,7 +425,7 @@ static void expire_lcp(struct ppp_link *l, uint64_t now_ms, struct evq *out)
     bool negotiating = l->lcp.cp.state >= CP_REQ_SENT;
     cp_expire(&l->lcp.cp, now_ms, out);
     if (negotiating && l->lcp.cp.state == CP_STOPPED)
-        set_cause(l, PPP_DOWN_LCP_TIMEOUT, "LCP did not open", strlen("LCP did not open"));
+        set_cause(l, PPP_DOWN_LCP_TIMEOUT, "LCP did not open");
 }
 
 int ppp_link_expire(struct ppp_link *l, uint64_t now_ms, struct evq *out)
