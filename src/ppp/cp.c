@@ -197,7 +197,7 @@ static void send_nak_or_reject(struct cp *cp, const struct cause *c, struct evq 
     if (cp->naks < UINT8_MAX)
         cp->naks++;
     if (cp->ops->nakked)
-        cp->ops->nakked(cp->self);
+        cp->ops->nakked(cp->self, c->pkt->data);
 }
 
 static void send_code_reject(struct cp *cp, const struct ppp_hdr *pkt, struct evq *out)

@@ -116,8 +116,8 @@ struct cp_ops { /* self is struct cp's self */
     /* Writes options that the request lacks and must have, to be appended to a Nak. May be NULL. */
     void (*missing)(void *self, struct rd options, struct wr *nak);
 
-    /* A Nak went out. May be NULL. */
-    void (*nakked)(void *self);
+    /* A Nak of these options went out. May be NULL. */
+    void (*nakked)(void *self, struct rd options);
 
     /* The request is being acknowledged: these options are in force. */
     void (*accept)(void *self, struct rd options);
