@@ -541,7 +541,7 @@ void call_start(struct conn *c, const void *answer, size_t answer_len, struct rd
     tls_stream_leaf_hashes(c->tls, k->leaf.sha1, k->leaf.sha256);
     sstp_server_init(&k->sstp, &c->gen->sstp, &k->leaf, 1, w->rng, now);
     take_front(k);
-    k->sstp.log = &c->log;
+    k->sstp.call.log = &c->log;
     k->answer_len = answer_len;
     call_queue(k, answer, answer_len, true);
     call_flush(k);

@@ -254,7 +254,7 @@ void call_not_again(struct call *k)
 
 static void send_packet(struct call *k, uint8_t *data, uint32_t len, uint16_t protocol)
 {
-    if (k->sstp.state != SSTP_SERVER_CALL_CONNECTED || !(protocol == PPP_IP ? k->ip4_up : k->ip6_up)) {
+    if (k->sstp.call.state != SSTP_STATE_CONNECTED || !(protocol == PPP_IP ? k->ip4_up : k->ip6_up)) {
         k->n.drop_gate++;
         return;
     }

@@ -99,7 +99,7 @@ static json_t *session_json(const struct call *k)
     const struct call_counts *n = &k->n;
     return json_pack("{s:I s:o s:s s:o s:s s:b s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:i s:s s:s s:o s:b}", "id",
                      (json_int_t)c->log.conn, "user", text_json(c->log.user), "peer", c->log.peer, "ip",
-                     ip_json(k->ip4), "state", sstp_server_state_name(k->sstp.state), "up", k->up, "seconds",
+                     ip_json(k->ip4), "state", sstp_server_state_name(k->sstp.call.state), "up", k->up, "seconds",
                      (json_int_t)((now - k->started_ms) / 1000), "rx_packets", (json_int_t)n->rx_packets, "rx_bytes",
                      (json_int_t)n->rx_bytes, "tx_packets", (json_int_t)n->tx_packets, "tx_bytes",
                      (json_int_t)n->tx_bytes, "drop_source", (json_int_t)n->drop_source, "drop_gate",

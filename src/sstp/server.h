@@ -16,15 +16,22 @@
 #include "sstp/call.h"
 
 enum sstp_server_state {
-    SSTP_SERVER_CALL_DISCONNECTED,               /* before init, and after the end                         */
-    SSTP_SERVER_CONNECT_REQUEST_PENDING,         /* 200 sent, waiting for CALL_CONNECT_REQUEST             */
-    SSTP_SERVER_CALL_CONNECTED_PENDING,          /* ACK sent; PPP authenticates; waiting for CALL_CONNECTED */
-    SSTP_SERVER_CALL_CONNECTED,                  /* crypto binding checked: data passes                    */
-    SSTP_SERVER_CALL_ABORT_PENDING,              /* ABORT sent first, waiting for the peer's    */
-    SSTP_SERVER_CALL_ABORT_TIMEOUT_PENDING,      /* ABORTs crossed, waiting for the close       */
-    SSTP_SERVER_CALL_DISCONNECT_ACK_PENDING,     /* DISCONNECT sent                             */
-    SSTP_SERVER_CALL_DISCONNECT_TIMEOUT_PENDING, /* DISCONNECT_ACK sent, waiting for close  */
-    SSTP_SERVER_STATES
+    /* before init, and after the end */
+    SSTP_SERVER_CALL_DISCONNECTED = SSTP_STATE_DISCONNECTED,
+    /* 200 sent, waiting for CALL_CONNECT_REQUEST */
+    SSTP_SERVER_CONNECT_REQUEST_PENDING = SSTP_STATE_REQUEST,
+    /* ACK sent; PPP authenticates; waiting for CALL_CONNECTED */
+    SSTP_SERVER_CALL_CONNECTED_PENDING = SSTP_STATE_NEGOTIATES,
+    /* crypto binding checked: data passes */
+    SSTP_SERVER_CALL_CONNECTED = SSTP_STATE_CONNECTED,
+    /* ABORT sent first, waiting for the peer's */
+    SSTP_SERVER_CALL_ABORT_PENDING = SSTP_STATE_ABORT_PENDING,
+    /* ABORTs crossed, waiting for the close */
+    SSTP_SERVER_CALL_ABORT_TIMEOUT_PENDING = SSTP_STATE_ABORT_TIMEOUT_PENDING,
+    /* DISCONNECT sent */
+    SSTP_SERVER_CALL_DISCONNECT_ACK_PENDING = SSTP_STATE_DISCONNECT_ACK_PENDING,
+    /* DISCONNECT_ACK sent, waiting for the close */
+    SSTP_SERVER_CALL_DISCONNECT_TIMEOUT_PENDING = SSTP_STATE_DISCONNECT_TIMEOUT_PENDING,
 };
 
 struct sstp_server_cfg {
@@ -37,21 +44,17 @@ struct sstp_server_cfg {
 extern const struct sstp_server_cfg sstp_server_cfg_default; /* both hashes, 60 s, 25 s, 60 s, 3 */
 
 struct sstp_server {
-    enum sstp_server_state state;
+    struct sstp_call call; /* its state is an enum sstp_server_state; the owner may set its log after init */
     const struct sstp_server_cfg *cfg; /* borrowed */
-    const struct log_ctx *log;         /* borrowed, for the debug lines; NULL after init, the owner may set it */
     const struct sstp_cert_hashes
         *certs; /* borrowed; the owner may exchange the list between calls of functions here */
     size_t n_certs;
     uint8_t offered; /* hashes offered in the ACK */
-    uint64_t deadline_ms;
     uint8_t nonce[SSTP_NONCE_LEN];
     uint8_t hlak[SSTP_HLAK_LEN]; /* secret; wiped when used and at fini */
     uint8_t *held_cc;            /* SSTP_CC_LEN bytes, owned, only while CC waits for authentication */
     uint8_t naks;
     bool authenticated;
-    bool echo_sent;
-    bool ended; /* SSTP_EV_ENDING was given */
     struct rng rng;
 };
 
@@ -70,18 +73,13 @@ MUST_USE int sstp_server_control(struct sstp_server *s, struct rd pkt, uint64_t 
 /* A packet of any kind arrived: the peer lives (3.1.6.3). Cheap; call it once a batch. */
 static inline void sstp_server_alive(struct sstp_server *s, uint64_t now_ms)
 {
-    if (s->state == SSTP_SERVER_CALL_CONNECTED) {
-        s->deadline_ms = now_ms + s->cfg->echo_idle_ms;
-        s->echo_sent = false;
-    }
+    sstp_call_alive(&s->call, now_ms);
 }
 
 /* Whether a PPP frame with this protocol number may pass now, either way (MS-SSTP 3.3.7). */
 static inline bool sstp_server_may_pass(const struct sstp_server *s, uint16_t ppp_protocol)
 {
-    if (s->state == SSTP_SERVER_CALL_CONNECTED)
-        return true;
-    return s->state == SSTP_SERVER_CALL_CONNECTED_PENDING && ppp_protocol >= 0x8000;
+    return sstp_call_may_pass(&s->call, ppp_protocol);
 }
 
 /*
@@ -97,6 +95,6 @@ MUST_USE int sstp_server_disconnect(struct sstp_server *s, uint64_t now_ms, stru
 uint64_t sstp_server_deadline(const struct sstp_server *s); /* ms, TIME_NEVER when none */
 MUST_USE int sstp_server_expire(struct sstp_server *s, uint64_t now_ms, struct evq *out);
 
-const char *sstp_server_state_name(enum sstp_server_state state);
+const char *sstp_server_state_name(unsigned state); /* the specification's name; never NULL */
 
 #endif

@@ -80,7 +80,7 @@ static void control(struct run *r, const uint8_t *pkt, size_t n)
 
 static void authenticate(struct run *r)
 {
-    if (r->s.state == SSTP_SERVER_CALL_CONNECTED_PENDING)
+    if (r->s.call.state == SSTP_SERVER_CALL_CONNECTED_PENDING)
         r->authed = true;
     check(sstp_server_authenticated(&r->s, hlak, r->now, &r->q) == 0);
     drain(r);

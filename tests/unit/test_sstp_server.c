@@ -186,9 +186,9 @@ static const char *pass(struct rig *r, uint64_t ms)
 static const char *deadline(struct rig *r, uint64_t ms)
 {
     assert_int_equal(sstp_server_deadline(&r->s), r->now + ms);
-    enum sstp_server_state before = r->s.state;
+    enum sstp_server_state before = r->s.call.state;
     assert_string_equal(pass(r, ms - 1), "");
-    assert_int_equal(r->s.state, before);
+    assert_int_equal(r->s.call.state, before);
     return pass(r, 1);
 }
 
@@ -243,7 +243,7 @@ static void reach(struct rig *r, enum column c)
     case OFF: assert_string_equal(pass(r, 60000), "ENDING(negotiation) CLOSE"); break;
     case COLUMNS: fail();
     }
-    assert_int_equal(r->s.state, state_of[c]);
+    assert_int_equal(r->s.call.state, state_of[c]);
 }
 
 static void done(struct rig *r)
@@ -315,7 +315,7 @@ static void test_every_cell_of_the_matrix(void **state)
             const char *got = row->hex ? input_hex(&r, row->hex) : input(&r, r.cc, sizeof r.cc);
             if (strcmp(got, row->cell[c].events))
                 fail_msg("%s in column %u: \"%s\"", row->name, c, got);
-            assert_int_equal(r.s.state, state_of[row->cell[c].next]);
+            assert_int_equal(r.s.call.state, state_of[row->cell[c].next]);
             assert_int_equal(r.s.held_cc != NULL, row->cell[c].next == HELD);
             if (r.endings && c != OFF && c < AP)
                 assert_int_equal(r.why.state, state_of[c]);
@@ -332,7 +332,7 @@ static void test_negotiation_timer(void **state)
     struct rig r;
     reach(&r, CRP);
     assert_string_equal(deadline(&r, 60000), "ENDING(negotiation) CLOSE");
-    assert_int_equal(r.s.state, SSTP_SERVER_CALL_DISCONNECTED);
+    assert_int_equal(r.s.call.state, SSTP_SERVER_CALL_DISCONNECTED);
     assert_string_equal(pass(&r, 1000000), "");
     done(&r);
 
@@ -594,7 +594,7 @@ static void test_binding_accepted(void **state)
             assert_string_equal(authenticated(&r), held ? "UP" : "");
             if (!held)
                 assert_string_equal(input(&r, r.cc, sizeof r.cc), "UP");
-            assert_int_equal(r.s.state, SSTP_SERVER_CALL_CONNECTED);
+            assert_int_equal(r.s.call.state, SSTP_SERVER_CALL_CONNECTED);
             static const uint8_t zero[SSTP_HLAK_LEN];
             assert_memory_equal(r.s.hlak, zero, sizeof zero); /* used and wiped */
             assert_null(r.s.held_cc);
@@ -723,7 +723,7 @@ static void test_authenticated_once_and_in_time(void **state)
     for (unsigned c = 0; c < COLUMNS; c++) {
         reach(&r, (enum column)c);
         assert_string_equal(authenticated(&r), c == HELD ? "UP" : "");
-        assert_int_equal(r.s.state, c == HELD ? SSTP_SERVER_CALL_CONNECTED : state_of[c]);
+        assert_int_equal(r.s.call.state, c == HELD ? SSTP_SERVER_CALL_CONNECTED : state_of[c]);
         done(&r);
     }
     reach(&r, CRP); /* too early counts for nothing */
@@ -914,12 +914,11 @@ static void test_fini(void **state)
 static void test_state_names(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < SSTP_SERVER_STATES; i++)
+    for (unsigned i = 0; i < SSTP_STATES; i++)
         for (unsigned k = 0; k < i; k++)
-            assert_string_not_equal(sstp_server_state_name((enum sstp_server_state)i),
-                                    sstp_server_state_name((enum sstp_server_state)k));
+            assert_string_not_equal(sstp_server_state_name(i), sstp_server_state_name(k));
     assert_string_equal(sstp_server_state_name(SSTP_SERVER_CALL_CONNECTED), "Server_Call_Connected");
-    assert_string_equal(sstp_server_state_name(SSTP_SERVER_STATES), "unknown");
+    assert_string_equal(sstp_server_state_name(SSTP_STATES), "unknown");
 }
 
 int main(void)
