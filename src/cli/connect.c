@@ -9,10 +9,12 @@
 
 #include "base/ct.h"
 #include "cli/cli.h"
+#include "cli/connect.h"
 #include "cli/file.h"
 #include "cli/password.h"
 #include "client/config.h"
 #include "client/monitor.h"
+#include "client/call.h"
 #include "http/url.h"
 
 #define PASSWORD_MAX 1024
@@ -194,7 +196,7 @@ static int password_from(const char *path, char *out, size_t cap)
 }
 
 /* A file, the service manager's credential, or the person at the terminal. */
-static int find_password(const char *file, const char *credential, const char *prompt, char *out, size_t cap)
+int connect_password(const char *file, const char *credential, const char *prompt, char *out, size_t cap)
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY"), *why;
     char path[4096];
@@ -221,20 +223,44 @@ static int find_password(const char *file, const char *credential, const char *p
     return 0;
 }
 
+int connect_methods(const char *text, uint8_t out[5], char *why, size_t cap)
+{
+    size_t n = 0;
+    memset(out, 0, 5);
+    while (*text) {
+        size_t len = strcspn(text, ",");
+        unsigned m = PPP_AUTH_METHODS - 1;
+        while (m > PPP_AUTH_NONE) {
+            const char *name = client_method_name((enum ppp_auth_method)m);
+            if (strlen(name) == len && !strncmp(name, text, len))
+                break;
+            m--;
+        }
+        if (m == PPP_AUTH_NONE || n == 4) {
+            snprintf(why, cap, "\"%.*s\": expected eap-mschapv2, mschapv2, chap or pap, with commas between", (int)len,
+                     text);
+            return EXIT_USAGE;
+        }
+        out[n++] = (uint8_t)m;
+        text += len + (text[len] == ',');
+    }
+    return 0;
+}
+
 static int run(struct client_config *cfg, struct http_url *proxy, enum client_mode mode)
 {
     char password[PASSWORD_MAX] = "", proxy_password[PASSWORD_MAX] = "", prompt[400];
     const char *proxy_user = proxy->user[0] ? proxy->user : cfg->proxy.user;
     struct client_secrets s = { password, NULL, NULL };
     snprintf(prompt, sizeof prompt, "Password of %s: ", cfg->login.user);
-    int rc = find_password(cfg->login.password_file, "password", prompt, password, sizeof password);
+    int rc = connect_password(cfg->login.password_file, "password", prompt, password, sizeof password);
     if (!rc && proxy->host[0] && proxy_user) {
         snprintf(prompt, sizeof prompt, "Password of %s at the proxy: ", proxy_user);
         if (proxy->password[0])
             snprintf(proxy_password, sizeof proxy_password, "%s", proxy->password);
         else
-            rc = find_password(cfg->proxy.password_file, "proxy-password", prompt, proxy_password,
-                               sizeof proxy_password);
+            rc = connect_password(cfg->proxy.password_file, "proxy-password", prompt, proxy_password,
+                                  sizeof proxy_password);
         s.proxy_user = proxy_user;
         s.proxy_password = proxy_password;
     }

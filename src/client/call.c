@@ -106,6 +106,7 @@ static void maybe_up(struct client_call *k)
     if (k->ended || k->hangup || !k->sstp_up || !(k->ip4_up || k->ip6_up))
         return;
     k->up = true;
+    k->stream.secrets = false;
     k->ops.up(k->ops.arg);
 }
 
@@ -312,9 +313,10 @@ static void on_frame(void *arg, struct rd frame)
         } else {
             k->n.rx_packets++;
             k->n.rx_bytes += v.len;
-            if (!pkt_batch_add(&k->batch, (uint8_t *)(uintptr_t)frame.p, v.len)) {
+            uint8_t *data = tunnel_writable(&k->stream, frame.p);
+            if (!pkt_batch_add(&k->batch, data, v.len)) {
                 flush_batch(k);
-                pkt_batch_add(&k->batch, (uint8_t *)(uintptr_t)frame.p, v.len);
+                pkt_batch_add(&k->batch, data, v.len);
             }
         }
         return;
@@ -334,18 +336,27 @@ static bool walking_done(void *arg)
     return k->broken || k->closing;
 }
 
-static const struct tunnel_sink sink_of_calls = { .control = on_control, .frame = on_frame, .done = walking_done };
+/* The batch borrows what was read: it is written before that memory is used again. */
+static void on_walked(void *arg)
+{
+    flush_batch(arg);
+}
+
+static struct tunnel_sink sink_of(struct client_call *k)
+{
+    return (struct tunnel_sink){
+        .control = on_control, .frame = on_frame, .walked = on_walked, .done = walking_done, .arg = k
+    };
+}
 
 static void receive(struct client_call *k)
 {
-    struct tunnel_sink sink = sink_of_calls;
-    sink.arg = k;
+    struct tunnel_sink sink = sink_of(k);
     k->more = k->heard = false;
     int rc = tunnel_receive(&k->stream, &sink, READS_PER_WAKEUP, &k->more);
-    flush_batch(k);
     if (k->heard)
         sstp_client_alive(&k->sstp, k->now_ms);
-    if (rc == ERR_PEER && tls_stream_error(k->tls)[0] == 0)
+    if (rc && rc != ERR_AGAIN && k->stream.unframed)
         break_off(k, CLIENT_SSTP, "the SSTP stream lost its framing");
     else if (rc && rc != ERR_AGAIN && !k->broken)
         lost(k);
@@ -363,7 +374,7 @@ static void send_packet(struct client_call *k, uint8_t *data, uint32_t len)
     bool v4 = v.version == 4;
     if (!k->sstp_up || !(v4 ? k->ip4_up : k->ip6_up)) {
         k->n.drop_gate++;
-    } else if (v.len > ppp_peer_mtu(k->ppp)) {
+    } else if (v.len > ppp_peer_mtu(k->ppp) || v.len > SSTP_PAYLOAD_MAX - PPP_HDR_MAX) {
         k->n.drop_mtu++;
     } else if (tunnel_put_ip(&k->stream, data, v.len, v4 ? PPP_IP : PPP_IPV6)) {
         k->n.tx_packets++;
@@ -500,18 +511,16 @@ int client_call_start(struct client_call *k, const struct client_call_cfg *cfg, 
     }
     k->ev_sstp = evq_make(k->ev_mem, EV_CAP);
     k->ev_ppp = evq_make(k->ev_mem + EV_CAP, EV_CAP);
-    k->stream = (struct tunnel_stream){ .bufs = bufs, .tls = tls };
+    k->stream = (struct tunnel_stream){ .bufs = bufs, .tls = tls, .secrets = true };
     k->leaf.known = SSTP_HASH_SHA1 | SSTP_HASH_SHA256;
     tls_stream_leaf_hashes(tls, k->leaf.sha1, k->leaf.sha256);
     sstp_client_init(&k->sstp, &cfg->sstp, &k->leaf);
     machine_error(k, sstp_client_start(&k->sstp, now_ms, &k->ev_sstp));
     pump(k);
     if (!rd_end(&early) && !k->broken) {
-        struct tunnel_sink sink = sink_of_calls;
-        sink.arg = k;
+        struct tunnel_sink sink = sink_of(k);
         if (tunnel_early(&k->stream, &sink, early))
             break_off(k, CLIENT_SSTP, "what follows the 200 is no SSTP");
-        flush_batch(k);
     }
     client_call_io(k, 0, now_ms);
     return 0;
@@ -519,8 +528,7 @@ int client_call_start(struct client_call *k, const struct client_call_cfg *cfg, 
 
 void client_call_fini(struct client_call *k)
 {
-    if (k->stream.bufs)
-        tunnel_stream_fini(&k->stream);
+    tunnel_stream_fini(&k->stream);
     ppp_peer_free(k->ppp);
     sstp_client_fini(&k->sstp);
     if (k->ev_mem)
