@@ -25,7 +25,7 @@ __attribute__((format(printf, 3, 4))) static int fail(char *err, size_t cap, con
     return ERR_SYSTEM;
 }
 
-static int queue_open(const char *name, char *err, size_t err_cap)
+static int queue_open(const char *name, const char *option, short more_flags, char *err, size_t err_cap)
 {
     int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) {
@@ -33,12 +33,12 @@ static int queue_open(const char *name, char *err, size_t err_cap)
              strerror(errno));
         return -1;
     }
-    struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR };
+    struct ifreq ifr = { .ifr_flags = (short)(IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR | more_flags) };
     snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", name);
     int hdr = sizeof(struct virtio_net_hdr);
     if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
-        fail(err, err_cap, "interface %s: %s%s", name, strerror(errno),
-             errno == EBUSY ? ": another program has it, choose another vpn.interface" : "");
+        const char *busy = errno == EBUSY ? ": another program has it, choose another " : "";
+        fail(err, err_cap, "interface %s: %s%s%s", name, strerror(errno), busy, *busy ? option : "");
     } else if (ioctl(fd, TUNSETVNETHDRSZ, &hdr) < 0 || ioctl(fd, TUNSETOFFLOAD, 0) < 0) {
         fail(err, err_cap, "interface %s: cannot set packet headers: %s", name, strerror(errno));
     } else {
@@ -46,6 +46,24 @@ static int queue_open(const char *name, char *err, size_t err_cap)
     }
     close(fd);
     return -1;
+}
+
+int tun_device_new(const char *name, const char *option, int *fd, char *err, size_t err_cap)
+{
+    *fd = queue_open(name, option, IFF_TUN_EXCL, err, err_cap);
+    return *fd < 0 ? ERR_SYSTEM : 0;
+}
+
+void tun_device_ipv6(const char *name, bool on)
+{
+    char path[96];
+    snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t n = write(fd, on ? "0" : "1", 1);
+    (void)n;
+    close(fd);
 }
 
 static int configure(const struct tun_params *p, char *err, size_t err_cap)
@@ -56,17 +74,8 @@ static int configure(const struct tun_params *p, char *err, size_t err_cap)
         return fail(err, err_cap, "interface %s: netlink: %s", p->name, strerror(errno));
     const char *step = "set the MTU of";
     rc = netlink_link_mtu(&nl, (uint32_t)p->mtu);
-    if (!rc && !p->ip6_iid) {
-        /* Before it comes up, so that the kernel never gives it an address. */
-        char path[96];
-        snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", p->name);
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd >= 0) {
-            ssize_t n = write(fd, "1", 1);
-            (void)n;
-            close(fd);
-        }
-    }
+    if (!rc && !p->ip6_iid)
+        tun_device_ipv6(p->name, false); /* before it comes up, so that the kernel never gives it an address */
     if (!rc && p->ip6_iid) {
         step = "switch off automatic IPv6 addresses of";
         rc = netlink_link_no_auto6(&nl);
@@ -101,7 +110,7 @@ int tun_device_open(const struct tun_params *p, int *fds, char *err, size_t err_
 {
     unsigned n = 0;
     for (; n < p->queues; n++) {
-        fds[n] = queue_open(p->name, err, err_cap);
+        fds[n] = queue_open(p->name, "vpn.interface", 0, err, err_cap);
         if (fds[n] < 0)
             break;
     }

@@ -5,6 +5,7 @@
 #ifndef GH_TUN_DEVICE_H
 #define GH_TUN_DEVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,15 @@ struct tun_params {
  * interface. On failure nothing is left; err says what and what to do. fds has room for queues.
  */
 MUST_USE int tun_device_open(const struct tun_params *p, int *fds, char *err, size_t err_cap);
+
+/*
+ * One queue of an interface that must not exist yet, with nothing configured: the client's. `option` is what the
+ * operator chose the name with, for err.
+ */
+MUST_USE int tun_device_new(const char *name, const char *option, int *fd, char *err, size_t err_cap);
+
+/* Whether the kernel speaks IPv6 on the interface at all. Best effort. */
+void tun_device_ipv6(const char *name, bool on);
 
 /*
  * ERR_USAGE and a text when one of the networks overlaps a network on a local interface (other than `ignore_if`).

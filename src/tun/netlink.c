@@ -7,13 +7,14 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <string.h>
 
 #define MSG_LEN 512
 
 int netlink_open(struct netlink *nl, const char *ifname)
 {
-    *nl = (struct netlink){ .ifindex = if_nametoindex(ifname) };
-    if (!nl->ifindex)
+    *nl = (struct netlink){ .ifindex = ifname ? if_nametoindex(ifname) : 0 };
+    if (ifname && !nl->ifindex)
         return ERR_SYSTEM;
     nl->sock = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
     if (!nl->sock)
@@ -53,21 +54,21 @@ static int talk(struct netlink *nl, struct nlmsghdr *h)
                                                                                                         : 0;
 }
 
-static struct nlmsghdr *link_begin(struct netlink *nl, void *buf, unsigned flags)
+static struct nlmsghdr *link_begin(struct netlink *nl, void *buf, uint16_t type, unsigned flags, unsigned change)
 {
-    struct nlmsghdr *h = begin(nl, buf, RTM_NEWLINK, 0);
+    struct nlmsghdr *h = begin(nl, buf, type, 0);
     struct ifinfomsg *ifi = mnl_nlmsg_put_extra_header(h, sizeof *ifi);
     ifi->ifi_family = AF_UNSPEC;
     ifi->ifi_index = (int)nl->ifindex;
     ifi->ifi_flags = flags;
-    ifi->ifi_change = flags;
+    ifi->ifi_change = change;
     return h;
 }
 
 int netlink_link_mtu(struct netlink *nl, uint32_t mtu)
 {
     _Alignas(struct nlmsghdr) char buf[MSG_LEN];
-    struct nlmsghdr *h = link_begin(nl, buf, 0);
+    struct nlmsghdr *h = link_begin(nl, buf, RTM_NEWLINK, 0, 0);
     mnl_attr_put_u32(h, IFLA_MTU, mtu);
     return talk(nl, h);
 }
@@ -75,7 +76,7 @@ int netlink_link_mtu(struct netlink *nl, uint32_t mtu)
 int netlink_link_no_auto6(struct netlink *nl)
 {
     _Alignas(struct nlmsghdr) char buf[MSG_LEN];
-    struct nlmsghdr *h = link_begin(nl, buf, 0);
+    struct nlmsghdr *h = link_begin(nl, buf, RTM_NEWLINK, 0, 0);
     struct nlattr *spec = mnl_attr_nest_start(h, IFLA_AF_SPEC);
     struct nlattr *in6 = mnl_attr_nest_start(h, AF_INET6);
     mnl_attr_put_u8(h, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
@@ -87,10 +88,24 @@ int netlink_link_no_auto6(struct netlink *nl)
 int netlink_link_up(struct netlink *nl)
 {
     _Alignas(struct nlmsghdr) char buf[MSG_LEN];
-    return talk(nl, link_begin(nl, buf, IFF_UP));
+    return talk(nl, link_begin(nl, buf, RTM_NEWLINK, IFF_UP, IFF_UP));
 }
 
-static int addr_add(struct netlink *nl, uint8_t family, const void *addr, size_t len, uint8_t prefix, uint8_t scope)
+int netlink_link_down(struct netlink *nl)
+{
+    _Alignas(struct nlmsghdr) char buf[MSG_LEN];
+    return talk(nl, link_begin(nl, buf, RTM_NEWLINK, 0, IFF_UP));
+}
+
+int netlink_link_del(struct netlink *nl)
+{
+    _Alignas(struct nlmsghdr) char buf[MSG_LEN];
+    return talk(nl, link_begin(nl, buf, RTM_DELLINK, 0, 0));
+}
+
+/* peer: what is behind the link, addr itself when it is no point-to-point address. */
+static int addr_add(struct netlink *nl, uint8_t family, const void *addr, const void *peer, size_t len, uint8_t prefix,
+                    uint8_t scope)
 {
     _Alignas(struct nlmsghdr) char buf[MSG_LEN];
     struct nlmsghdr *h = begin(nl, buf, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE);
@@ -101,19 +116,25 @@ static int addr_add(struct netlink *nl, uint8_t family, const void *addr, size_t
     ifa->ifa_index = nl->ifindex;
     ifa->ifa_flags = family == AF_INET6 ? IFA_F_NODAD : 0;
     mnl_attr_put(h, IFA_LOCAL, len, addr);
-    mnl_attr_put(h, IFA_ADDRESS, len, addr);
+    mnl_attr_put(h, IFA_ADDRESS, len, peer);
     return talk(nl, h);
 }
 
 int netlink_addr4_add(struct netlink *nl, uint32_t addr, uint8_t prefix)
 {
     uint32_t wire = htonl(addr);
-    return addr_add(nl, AF_INET, &wire, 4, prefix, RT_SCOPE_UNIVERSE);
+    return addr_add(nl, AF_INET, &wire, &wire, 4, prefix, RT_SCOPE_UNIVERSE);
+}
+
+int netlink_addr4_peer_add(struct netlink *nl, uint32_t addr, uint32_t peer)
+{
+    uint32_t wire = htonl(addr), other = htonl(peer);
+    return addr_add(nl, AF_INET, &wire, &other, 4, 32, RT_SCOPE_UNIVERSE);
 }
 
 int netlink_addr6_add(struct netlink *nl, const uint8_t addr[16], uint8_t prefix)
 {
-    return addr_add(nl, AF_INET6, addr, 16, prefix, RT_SCOPE_LINK);
+    return addr_add(nl, AF_INET6, addr, addr, 16, prefix, RT_SCOPE_LINK);
 }
 
 int netlink_route4_add(struct netlink *nl, uint32_t base, uint8_t prefix)
@@ -131,4 +152,93 @@ int netlink_route4_add(struct netlink *nl, uint32_t base, uint8_t prefix)
     mnl_attr_put(h, RTA_DST, 4, &wire);
     mnl_attr_put_u32(h, RTA_OIF, nl->ifindex);
     return talk(nl, h);
+}
+
+static size_t ip_len(uint8_t family)
+{
+    return family == 4 ? 4 : 16;
+}
+
+static uint16_t af_of(uint8_t family)
+{
+    return family == 4 ? AF_INET : AF_INET6;
+}
+
+static void put_via(struct nlmsghdr *h, const struct netlink_route *r)
+{
+    if (r->via_family == r->family) {
+        mnl_attr_put(h, RTA_GATEWAY, ip_len(r->family), r->via);
+    } else if (r->via_family) {
+        /* An IPv4 route through an IPv6 neighbour (RFC 5549): struct rtvia is the family and the address. */
+        uint8_t via[2 + 16];
+        uint16_t af = af_of(r->via_family);
+        memcpy(via, &af, 2);
+        memcpy(via + 2, r->via, ip_len(r->via_family));
+        mnl_attr_put(h, RTA_VIA, 2 + ip_len(r->via_family), via);
+    }
+}
+
+static struct nlmsghdr *route_begin(struct netlink *nl, void *buf, uint16_t type, uint16_t flags,
+                                    const struct netlink_route *r)
+{
+    bool way = r->kind == NETLINK_ROUTE_UNICAST;
+    struct nlmsghdr *h = begin(nl, buf, type, flags);
+    struct rtmsg *rt = mnl_nlmsg_put_extra_header(h, sizeof *rt);
+    rt->rtm_family = (uint8_t)af_of(r->family);
+    rt->rtm_dst_len = r->bits;
+    rt->rtm_table = RT_TABLE_MAIN;
+    rt->rtm_protocol = r->protocol;
+    rt->rtm_scope = way && r->family == 4 && !r->via_family ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+    if (type == RTM_DELROUTE)
+        rt->rtm_scope = RT_SCOPE_NOWHERE; /* whatever it has */
+    rt->rtm_type = way ? RTN_UNICAST : RTN_UNREACHABLE;
+    mnl_attr_put(h, RTA_DST, ip_len(r->family), r->dst);
+    if (r->metric)
+        mnl_attr_put_u32(h, RTA_PRIORITY, r->metric);
+    if (way) {
+        mnl_attr_put_u32(h, RTA_OIF, r->ifindex);
+        put_via(h, r);
+    }
+    return h;
+}
+
+int netlink_route_add(struct netlink *nl, const struct netlink_route *r)
+{
+    _Alignas(struct nlmsghdr) char buf[MSG_LEN];
+    return talk(nl, route_begin(nl, buf, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, r));
+}
+
+int netlink_route_del(struct netlink *nl, const struct netlink_route *r)
+{
+    _Alignas(struct nlmsghdr) char buf[MSG_LEN];
+    return talk(nl, route_begin(nl, buf, RTM_DELROUTE, 0, r));
+}
+
+struct addr_list {
+    unsigned ifindex, n;
+    struct netlink_addr a[16];
+};
+
+static void addr_collect(void *arg, const struct netlink_addr *a)
+{
+    struct addr_list *l = arg;
+    if (a->ifindex == l->ifindex && l->n < sizeof l->a / sizeof *l->a)
+        l->a[l->n++] = *a;
+}
+
+int netlink_addr_del_all(struct netlink *nl)
+{
+    struct addr_list l = { .ifindex = nl->ifindex };
+    int rc = netlink_addr_dump(nl, addr_collect, &l);
+    for (unsigned i = 0; !rc && i < l.n; i++) {
+        _Alignas(struct nlmsghdr) char buf[MSG_LEN];
+        struct nlmsghdr *h = begin(nl, buf, RTM_DELADDR, 0);
+        struct ifaddrmsg *ifa = mnl_nlmsg_put_extra_header(h, sizeof *ifa);
+        ifa->ifa_family = (uint8_t)af_of(l.a[i].family);
+        ifa->ifa_prefixlen = l.a[i].bits;
+        ifa->ifa_index = nl->ifindex;
+        mnl_attr_put(h, IFA_LOCAL, ip_len(l.a[i].family), l.a[i].ip);
+        rc = talk(nl, h);
+    }
+    return rc;
 }
