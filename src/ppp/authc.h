@@ -18,6 +18,8 @@
 #define AUTHC_RESEND_MS 3000  /* of an unanswered PAP request */
 #define AUTHC_LIMIT_MS  30000 /* for the server's verdict, from its latest step */
 #define AUTHC_STEPS_MAX 20    /* packets of the server taken in one authentication */
+/* Our longest answer: EAP, EAP-MSCHAPv2, Value-Size, Value, Name */
+#define AUTHC_ANSWER_MAX (5 + 4 + 1 + 49 + 256)
 
 struct ppp_secret {       /* secret; borrowed from the owner, who wipes it */
     const char *user;     /* as the server shall see it, DOMAIN\ included */
@@ -34,28 +36,36 @@ enum authc_state {
 
 enum authc_outcome {
     AUTHC_PENDING,
-    AUTHC_PASSED,    /* PPP_EV_AUTHED was appended, the first time */
+    AUTHC_PASSED,    /* once a start; PPP_EV_AUTHED was appended, the first time. Reauthentication: AUTHC_PENDING */
     AUTHC_REFUSED,   /* the server says no: see error and text */
     AUTHC_LIED,      /* the server does not know the password, or skipped its proof */
     AUTHC_TIMED_OUT, /* no verdict */
-    AUTHC_UNSUITED,  /* EAP: the server insists on a method that we do not have */
+    AUTHC_UNSUITED,  /* EAP: the server insists on a method that we do not have. PAP: the name or the password is above
+                        255 octets, told by authc_expire() at once */
 };
 
 struct authc {
     const struct ppp_secret *secret; /* borrowed */
     struct rng rng;
     uint64_t resend_ms, limit_ms;
-    uint8_t state;  /* enum authc_state */
-    uint8_t method; /* enum ppp_auth_method */
-    uint8_t id;     /* of what we sent last */
+    uint8_t state;    /* enum authc_state */
+    uint8_t method;   /* enum ppp_auth_method */
+    uint8_t id;       /* of what we sent last */
+    uint8_t first_id; /* PAP: of the first request of this start */
     uint8_t steps;
-    bool authed;       /* PPP_EV_AUTHED was given, which happens once */
-    uint32_t error;    /* AUTHC_REFUSED: E= of RFC 2759 6; 691 where there is no code */
-    char text[96];     /* the server's words, unescaped, cut */
-    char expected[42]; /* S= that proves it */
-    uint8_t hlak[32];  /* secret; zeros for PAP and CHAP-MD5 */
-    uint8_t last_len;  /* EAP: our latest Response, repeated when its Request is (RFC 3748 4.1) */
-    uint8_t last[128];
+    bool authed;           /* PPP_EV_AUTHED was given, which happens once */
+    bool passed;           /* since the start; from then on a reauthentication has no limits */
+    bool unsuited;         /* EAP: our latest word on methods was Nak */
+    uint32_t error;        /* AUTHC_REFUSED: E= of RFC 2759 6; 691 where there is no code. EAP's Failure request sets it
+                              already: the server may just end the link then */
+    char text[96];         /* the server's words, unescaped, cut */
+    char expected[42];     /* S= that proves it */
+    uint8_t hlak[32];      /* secret; zeros for PAP and CHAP-MD5 */
+    uint8_t challenge_len; /* CHAP: what the latest Response is for */
+    uint8_t challenge[255];
+    uint8_t last_type, last_first; /* EAP: Type and first octet of the Request that was answered */
+    uint16_t last_len; /* our latest Response, repeated when its Request is (RFC 3748 4.1, RFC 1994 4.1); 0: none */
+    uint8_t last[AUTHC_ANSWER_MAX];
 };
 
 void authc_init(struct authc *a, const struct ppp_secret *secret, struct rng rng);
