@@ -22,9 +22,11 @@ MAY_INCLUDE = {
     "web": {"base", "http", "net", "tls"},
     "ctl": {"base"},
     "priv": {"base"},
+    "tunnel": {"base", "sstp", "ppp", "tls"},
     "config": {"base", "http", "tls"},
-    "server": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv", "config"},
-    "cli": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv", "config", "server"},
+    "server": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv", "tunnel", "config"},
+    "client": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "ctl", "priv", "tunnel", "config"},
+    "cli": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv", "tunnel", "config", "server", "client"},
 }
 # What of libc a protocol core may call: it touches memory and nothing else.
 PURE = set("""

@@ -40,10 +40,10 @@ void check_daemon_status(struct check *k, const json_t *status)
     const json_t *list = json_object_get(status, "certificates");
     size_t at;
     json_t *served;
-    if (*str(status, "config") && !same_file(str(status, "config"), k->c->path))
+    if (*str(status, "config") && !same_file(str(status, "config"), k->c->origin.path))
         return; /* it runs another configuration: this one is being tried */
     if (*str(status, "last_reload_error"))
-        finding(k, SEV_WARNING, "reload-failed", k->c->file, 1, "correct it, then gatehouse reload",
+        finding(k, SEV_WARNING, "reload-failed", k->c->origin.file, 1, "correct it, then gatehouse reload",
                 "the running server could not take the last change: %s", str(status, "last_reload_error"));
     json_array_foreach(list, at, served)
         for (size_t i = 0; i < k->c->n_certs; i++)

@@ -153,7 +153,7 @@ static void check_addresses(struct shown *s)
     const struct config *c = s->k->c;
     struct list first = { .n = 0 }, named = { .n = 0 }, dead = { .n = 0 };
     bool names = false, by_rule;
-    struct config_place at = { .file = c->file };
+    struct config_place at = { .file = c->origin.file };
     for (size_t i = 0; i < s->n_rules; i++)
         names = names || s->rule[i].kind == TLS_RULE_NAME || s->rule[i].kind == TLS_RULE_WILDCARD;
     for (size_t i = 0; i < c->listen.n_address; i++) {

@@ -63,7 +63,7 @@ static void check_users(struct check *k)
     struct users_error err = { 0 };
     struct stat st;
     if (digest_init() < 0) { /* the parser hashes plain: secrets, the server every answer of MS-CHAPv2 */
-        finding(k, SEV_ERROR, "crypto-legacy", c->file, 1,
+        finding(k, SEV_ERROR, "crypto-legacy", c->origin.file, 1,
                 "install the package openssl whole: legacy.so is a part of it",
                 "OpenSSL's legacy provider (MD4, DES) cannot be loaded");
         return;

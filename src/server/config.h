@@ -19,7 +19,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "config/value.h"
+#include "config/schema.h"
 #include "http/proxy.h"
 
 #define CONFIG_LISTEN_MAX   16
@@ -34,7 +34,6 @@
 #define CONFIG_NETWORKS_MAX 8
 #define CONFIG_THREADS_MAX  64
 #define CONFIG_POOL_MAX     (1u << 20) /* addresses in all networks together */
-#define CONFIG_OPTIONS_MAX  96         /* rows of the table */
 
 struct config_cert {
     char *name;                      /* for messages; default "certificate N" */
@@ -70,10 +69,7 @@ enum config_nat { CONFIG_NAT_OFF, CONFIG_NAT_AUTO };
 enum config_no_match { CONFIG_NO_MATCH_DEFAULT, CONFIG_NO_MATCH_ALERT };
 
 struct config {
-    char *path;                                     /* of the main file, absolute */
-    const char *file;                               /* the same, as the operator wrote it */
-    struct config_source *sources;                  /* names of all files, inside the loader */
-    struct config_place option[CONFIG_OPTIONS_MAX]; /* by row of the table, inside the loader */
+    struct config_origin origin;
     struct {
         struct config_addr address[CONFIG_LISTEN_MAX];
         size_t n_address;

@@ -18,7 +18,7 @@
 #define CIPHERSUITES_DEFAULT "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 /* clang-format off */
-const struct config_section config_sections[] = {
+static const struct config_section config_sections[] = {
     { .name = "listen", .help = "where connections are accepted" },
     { .name = "certificates", .help = "which certificate is served for which name", .list = true,
       .at = offsetof(struct config, certs), .size = sizeof(struct config_cert), .max = CONFIG_CERTS_MAX,
@@ -63,7 +63,7 @@ static const struct config_word level_words[] = { { "error", LOG_LV_ERROR },   {
                                                   { "notice", LOG_LV_NOTICE }, { "info", LOG_LV_INFO },
                                                   { "debug", LOG_LV_DEBUG },   { 0 } };
 
-const struct config_option config_options[] = {
+static const struct config_option config_options[] = {
     { "listen", "address", OPT_ADDRS, 0, CONFIG_LISTEN_MAX, "0.0.0.0:443 [::]:443", OPT_RESTART, NULL,
       AT(listen.address), COUNT(listen.n_address), "addresses and ports for web and VPN alike" },
     { "listen", "proxy-from", OPT_FROM, 0, CONFIG_FROM_MAX, NULL, 0, NULL, AT(listen.proxy_from),
@@ -121,7 +121,7 @@ const struct config_option config_options[] = {
     { "vpn", "auth", OPT_WORDS, 1, 3, "mschapv2", 0, auth_words, AT(vpn.auth), 0,
       "how users may prove themselves, strongest first" },
     { "vpn", "users", OPT_PATH, 0, 0, NULL, OPT_REQUIRED | OPT_FILE, NULL, AT(vpn.users), 0,
-      "users file, see gatehouse user" },
+      "users file, see gatehouse user", "make it with 'gatehouse user add NAME', or correct the path" },
     { "vpn", "interface", OPT_IFNAME, 1, 15, "gh0", OPT_RESTART, NULL, AT(vpn.interface), 0,
       "name of the tunnel interface" },
     { "vpn", "mtu", OPT_INT, 1280, 4087, "1400", OPT_RESTART, NULL, AT(vpn.mtu), 0,
@@ -183,52 +183,14 @@ const struct config_option config_options[] = {
     { .name = NULL },
 };
 
-_Static_assert(sizeof config_options / sizeof config_options[0] <= CONFIG_OPTIONS_MAX,
-               "struct config has a place for each");
+_Static_assert(sizeof config_options / sizeof config_options[0] <= CONFIG_OPTIONS_MAX, "there is a place for each");
 
-void config_option_range(const struct config_option *o, char *out, size_t cap)
-{
-    char words[128] = "";
-    size_t n = 0;
-    for (const struct config_word *w = o->words; w && w->word; w++)
-        n += (size_t)snprintf(words + n, sizeof words - n, "%s\"%s\"", n ? w[1].word ? ", " : " or " : "", w->word);
-
-    switch (o->type) {
-    case OPT_INT: snprintf(out, cap, "a whole number from %d to %d", o->min, o->max); break;
-    case OPT_BOOL: snprintf(out, cap, "true or false"); break;
-    case OPT_WORD: snprintf(out, cap, "%s", words); break;
-    case OPT_WORDS: snprintf(out, cap, "a list [ ... ] of %s, strongest first", words); break;
-    case OPT_STRING: snprintf(out, cap, "text in quotes, %d to %d bytes", o->min, o->max); break;
-    case OPT_IFNAME: snprintf(out, cap, "an interface name in quotes, 1 to 15 of letters, digits, - _ ."); break;
-    case OPT_NAME: snprintf(out, cap, "a DNS name in quotes, like \"www.example.com\" or \"*.example.com\""); break;
-    case OPT_RULES:
-        snprintf(out, cap, "a list like [ \"default\", \"www.example.com\", \"*.example.com\", \"203.0.113.5:443\" ]");
-        break;
-    case OPT_PATH: snprintf(out, cap, "a path in quotes"); break;
-    case OPT_ADDR:
-        snprintf(out, cap, "an address and port in quotes, like \"127.0.0.1:8080\", \"[::1]:8080\"%s",
-                 o->flags & OPT_UNIX ? " or \"unix:/run/web.sock\"" : "");
-        break;
-    case OPT_ADDRS:
-        snprintf(out, cap, "a list of up to %d addresses, like [ \"0.0.0.0:443\", \"[::]:443\" ]", o->max);
-        break;
-    case OPT_NETS: snprintf(out, cap, "a list of 1 to %d networks, like [ \"10.77.0.0/16\" ]", o->max); break;
-    case OPT_FROM:
-        snprintf(out, cap, "a list of addresses and networks, like [ \"127.0.0.1\", \"2001:db8::/32\" ]");
-        break;
-    case OPT_LEAVES:
-        snprintf(out, cap, "a list of paths and hashes, like [ \"/etc/haproxy/site.pem\", \"sha256:9f86...\" ]");
-        break;
-    case OPT_IP4S: snprintf(out, cap, "a list of up to %d IPv4 addresses, like [ \"10.77.0.1\" ]", o->max); break;
-    }
-}
-
-void config_print_options(FILE *out)
-{
-    for (const struct config_option *o = config_options; o->name; o++) {
-        char range[256];
-        const char *def = o->flags & OPT_REQUIRED ? "(required)" : "(none)";
-        config_option_range(o, range, sizeof range);
-        fprintf(out, "%s.%s\t%s\t%s\t%s\n", o->section, o->name, range, o->def ? o->def : def, o->help);
-    }
-}
+const struct config_schema config_server_schema = {
+    .options = config_options,
+    .sections = config_sections,
+    .size = sizeof(struct config),
+    .origin_at = offsetof(struct config, origin),
+    .rules = config_rules_check,
+    .unreadable = "name the configuration with -c FILE; 'gatehouse serve --demo DIR' makes one to try",
+    .missing = "make one with 'gatehouse cert new', or correct the path",
+};

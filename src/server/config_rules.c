@@ -5,24 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Where section.key (or its i-th element) was written, for the message; NULL when it was not. */
-static const struct config_setting_t *written(struct config_loader *l, const char *section, const char *key, size_t i)
-{
-    const struct config_setting_t *s = config_setting_get_member(config_root_setting(&l->lc), section);
-    s = s ? config_setting_get_member(s, key) : NULL;
-    const struct config_setting_t *e = s ? config_setting_get_elem(s, (unsigned)i) : NULL;
-    return e ? e : s;
-}
-
-/* The i-th item of a list of groups, or its key when that was written. */
-static const struct config_setting_t *item(struct config_loader *l, const char *section, size_t i, const char *key)
-{
-    const struct config_setting_t *s = config_setting_get_member(config_root_setting(&l->lc), section);
-    s = s ? config_setting_get_elem(s, (unsigned)i) : NULL;
-    const struct config_setting_t *k = s ? config_setting_get_member(s, key) : NULL;
-    return k ? k : s;
-}
-
 /* One address can be listened on for one purpose. */
 static void check_listen(struct config_loader *l)
 {
@@ -40,22 +22,23 @@ static void check_listen(struct config_loader *l)
         for (size_t i = 0; i < use[u].n; seen[n++] = &use[u].list[i++])
             for (size_t j = 0; j < n; j++)
                 if (use[u].list[i].len == seen[j]->len && !memcmp(&use[u].list[i].u, &seen[j]->u, seen[j]->len))
-                    config_fail(l, written(l, use[u].section, use[u].key, i), "config-duplicate",
+                    config_fail(l, config_written(l, use[u].section, use[u].key, i), "config-duplicate",
                                 "write each address once", "%s.%s: %s is listened on already", use[u].section,
                                 use[u].key, seen[j]->text);
     if (!c->listen.n_address && !c->offload.n_listen)
-        config_fail(l, written(l, "listen", "address", 0), "config-missing", "[ \"0.0.0.0:443\", \"[::]:443\" ]",
+        config_fail(l, config_written(l, "listen", "address", 0), "config-missing", "[ \"0.0.0.0:443\", \"[::]:443\" ]",
                     "listen.address is empty, and there is no offload section: nothing would be served");
     if (c->listen.acme_webroot && !c->listen.n_redirect)
-        config_fail(l, written(l, "listen", "acme-webroot", 0), "config-conflict",
+        config_fail(l, config_written(l, "listen", "acme-webroot", 0), "config-conflict",
                     "add redirect = [ \"0.0.0.0:80\", \"[::]:80\" ]: authorities ask on port 80",
                     "listen.acme-webroot is served on listen.redirect, which is not set");
 }
 
 static void name_certs(struct config_loader *l)
 {
-    for (size_t i = 0; i < l->c->n_certs; i++) {
-        struct config_cert *cert = &l->c->certs[i];
+    struct config *c = l->c;
+    for (size_t i = 0; i < c->n_certs; i++) {
+        struct config_cert *cert = &c->certs[i];
         if (!cert->name && asprintf(&cert->name, "certificate %zu", i + 1) < 0) {
             cert->name = NULL;
             l->nomem = true;
@@ -92,14 +75,14 @@ static void check_certs(struct config_loader *l)
     for (size_t i = 0; i < c->n_certs && !l->nomem; i++) {
         for (size_t j = 0; j < i; j++) {
             if (!strcmp(c->certs[i].name, c->certs[j].name))
-                config_fail(l, item(l, "certificates", i, "name"), "config-duplicate",
+                config_fail(l, config_written_item(l, "certificates", i, "name"), "config-duplicate",
                             "give each certificate its own name", "two certificates are named \"%s\"",
                             c->certs[i].name);
         }
         for (size_t k = 0; k < c->certs[i].n_for; k++) {
             size_t j = earlier_for(c, i, k);
             if (j < c->n_certs)
-                config_fail(l, item(l, "certificates", i, "for"), "config-duplicate",
+                config_fail(l, config_written_item(l, "certificates", i, "for"), "config-duplicate",
                             "each name belongs to one certificate; take it out of one of the two lists",
                             "certificate \"%s\" is for \"%s\", and so is \"%s\"", c->certs[i].name, c->certs[i].for_[k],
                             c->certs[j].name);
@@ -114,23 +97,24 @@ static bool same_name(const char *a, const char *b)
 
 static void check_site(struct config_loader *l, size_t i)
 {
-    const struct config_web *w = &l->c->web[i];
+    const struct config *c = l->c;
+    const struct config_web *w = &c->web[i];
     if (w->upstream.len && w->root)
-        config_fail(l, item(l, "web", i, "root"), "config-conflict",
+        config_fail(l, config_written_item(l, "web", i, "root"), "config-conflict",
                     "upstream relays to a web server, root is the built-in site: keep one of the two",
                     "a web site has upstream and root");
     if (!w->upstream.len && w->upstream_h2.len)
-        config_fail(l, item(l, "web", i, "upstream-h2"), "config-conflict",
+        config_fail(l, config_written_item(l, "web", i, "upstream-h2"), "config-conflict",
                     "add upstream, for clients that do not speak HTTP/2",
                     "a web site has upstream-h2 without upstream");
     if (!w->upstream.len && !w->upstream_h2.len && w->proxy_protocol != PROXY_OFF)
-        config_fail(l, item(l, "web", i, "proxy-protocol"), "config-conflict",
+        config_fail(l, config_written_item(l, "web", i, "proxy-protocol"), "config-conflict",
                     "the built-in site needs no PROXY header: add upstream, or remove proxy-protocol",
                     "a web site has proxy-protocol without upstream");
     for (size_t j = 0; j < i; j++) {
-        if (!same_name(w->name, l->c->web[j].name))
+        if (!same_name(w->name, c->web[j].name))
             continue;
-        config_fail(l, item(l, "web", i, "name"), "config-duplicate",
+        config_fail(l, config_written_item(l, "web", i, "name"), "config-duplicate",
                     w->name ? "keep one of them" : "one may be without name: it gets what has no site of its own",
                     w->name ? "two web sites are named \"%s\"" : "two web sites have no name%s",
                     w->name ? w->name : "");
@@ -149,14 +133,14 @@ static void check_web(struct config_loader *l)
     if (rest)
         return;
     if (c->n_web == CONFIG_WEB_MAX) {
-        config_fail(l, item(l, "web", c->n_web - 1, "name"), "config-out-of-range",
+        config_fail(l, config_written_item(l, "web", c->n_web - 1, "name"), "config-out-of-range",
                     "leave room for the site without name that gets the rest", "there are %d web sites with names",
                     CONFIG_WEB_MAX);
         return;
     }
     struct config_web *w = &c->web[c->n_web++];
     w->proxy_protocol = PROXY_OFF;
-    w->file = c->file;
+    w->file = c->origin.file;
 }
 
 static void check_passthrough(struct config_loader *l)
@@ -165,14 +149,15 @@ static void check_passthrough(struct config_loader *l)
     for (size_t i = 0; i < c->n_pass; i++)
         for (size_t j = 0; j < i; j++)
             if (same_name(c->pass[i].name, c->pass[j].name) && c->pass[i].name)
-                config_fail(l, item(l, "passthrough", i, "name"), "config-duplicate", "keep one of them",
+                config_fail(l, config_written_item(l, "passthrough", i, "name"), "config-duplicate", "keep one of them",
                             "two passthrough entries are named \"%s\"", c->pass[i].name);
 }
 
 static void check_network(struct config_loader *l, size_t i)
 {
-    const struct config_net4 *n = &l->c->vpn.network[i];
-    const struct config_setting_t *s = written(l, "vpn", "network", i);
+    const struct config *c = l->c;
+    const struct config_net4 *n = &c->vpn.network[i];
+    const struct config_setting_t *s = config_written(l, "vpn", "network", i);
     const char *text = s && s->type == CONFIG_TYPE_STRING ? config_setting_get_string(s) : "?";
     uint32_t mask = config_net4_mask(n->prefix), first = n->base >> 24;
     char remedy[96], ip[INET_ADDRSTRLEN];
@@ -189,7 +174,7 @@ static void check_network(struct config_loader *l, size_t i)
                     "vpn.network \"%s\" holds addresses that hosts cannot have", text);
     }
     for (size_t j = 0; j < i; j++) {
-        const struct config_net4 *o = &l->c->vpn.network[j];
+        const struct config_net4 *o = &c->vpn.network[j];
         uint32_t both = mask & config_net4_mask(o->prefix);
         if ((n->base & both) == (o->base & both))
             config_fail(l, s, "config-conflict", "networks may not overlap: remove or change one",
@@ -206,18 +191,19 @@ static void check_vpn(struct config_loader *l)
         pool += 1ull << (32 - c->vpn.network[i].prefix);
     }
     if (pool > CONFIG_POOL_MAX)
-        config_fail(l, written(l, "vpn", "network", 0), "config-out-of-range",
+        config_fail(l, config_written(l, "vpn", "network", 0), "config-out-of-range",
                     "at most 1048576 in all: one /12, or several smaller ones", "vpn.network has %llu addresses",
                     (unsigned long long)pool);
 }
 
 void config_rules_check(struct config_loader *l)
 {
+    const struct config *c = l->c;
     name_certs(l);
     check_listen(l);
     check_certs(l);
     check_web(l);
     check_passthrough(l);
-    if (l->c->vpn_on)
+    if (c->vpn_on)
         check_vpn(l);
 }

@@ -151,7 +151,7 @@ static int get_status(struct engine *e, json_t **answer)
     const struct config *cfg = e->gen->cfg;
     *answer = json_pack(
         "{s:s s:s s:I s:I s:b s:i s:s s:I s:I s:i s:I s:I s:{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I}}", "version",
-        GATEHOUSE_VERSION, "config", cfg->path, "started", (json_int_t)e->started_s, "seconds",
+        GATEHOUSE_VERSION, "config", cfg->origin.path, "started", (json_int_t)e->started_s, "seconds",
         (json_int_t)(time(NULL) - e->started_s), "draining", (int)atomic_load(&e->draining), "generation",
         (int)e->gen->number, "last_reload_error", e->last_reload_error, "connections", (json_int_t)s.conns, "web",
         (json_int_t)s.relays, "workers", (int)e->n_workers, "calls", (json_int_t)atomic_load(&e->n_calls),

@@ -48,9 +48,9 @@ static int load_config(int channel, struct generation *g, char *err, size_t cap)
     if (!rc && (rc = config_parse_text(text.data, &g->cfg, &cerr)))
         snprintf(err, cap, "%s", cerr.text);
     if (!rc) {
-        free(g->cfg->path);
-        g->cfg->path = strdup(path);
-        rc = g->cfg->path ? 0 : ERR_NOMEM;
+        free(g->cfg->origin.path);
+        g->cfg->origin.path = strdup(path);
+        rc = g->cfg->origin.path ? 0 : ERR_NOMEM;
     }
     blob_free(&text);
     return rc;

@@ -165,7 +165,7 @@ static int watch_files(struct watch *w, const struct config *cfg)
 static void answer_config(const struct config *cfg, struct priv_msg *out, int *fds)
 {
     char *text = config_print(cfg);
-    snprintf(out->text, sizeof out->text, "%s", cfg->path);
+    snprintf(out->text, sizeof out->text, "%s", cfg->origin.path);
     if (text)
         answer_blob(out, fds, text, strlen(text));
     else

@@ -84,7 +84,7 @@ static int control_open(struct setup *s, const struct config *cfg, char *err, si
     char why[300];
     int rc = priv_listen_control(cfg->control.socket, "control.socket", &s->control, why, sizeof why);
     if (rc)
-        snprintf(err, cap, "%s%s%s", rc == ERR_USAGE ? cfg->file : "", rc == ERR_USAGE ? ": " : "", why);
+        snprintf(err, cap, "%s%s%s", rc == ERR_USAGE ? cfg->origin.file : "", rc == ERR_USAGE ? ": " : "", why);
     else
         s->control_path = strdup(cfg->control.socket);
     return rc;

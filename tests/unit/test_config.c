@@ -468,7 +468,7 @@ static void test_files(void **state)
     assert_int_equal(c->vpn.network[0].line, 2);
     assert_int_equal(config_place(c, &c->worker.user).line, 1); /* nor is the section */
     assert_ptr_equal(config_place(c, &c->worker.user).file, c->certs[0].file);
-    assert_ptr_equal(c->certs[0].file, c->file);
+    assert_ptr_equal(c->certs[0].file, c->origin.file);
     round_trip(c);
     config_free(c);
 

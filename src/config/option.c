@@ -1,5 +1,5 @@
-/* One option's value: from the file, from its default, to JSON, and freed. */
-#include "server/config_options.h"
+/* One option's value: from the file, an argument or its default, its range in words, and freed. */
+#include "config/loader.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -22,103 +22,45 @@ static size_t *count(const struct config_option *o, void *base)
     return (size_t *)(void *)((char *)base + o->count_at);
 }
 
-static bool label_char(char c)
+void config_option_range(const struct config_option *o, char *out, size_t cap)
 {
-    return isalnum((unsigned char)c) || c == '-' || c == '_';
-}
+    char words[128] = "";
+    size_t n = 0;
+    for (const struct config_word *w = o->words; w && w->word; w++)
+        n += (size_t)snprintf(words + n, sizeof words - n, "%s\"%s\"", n ? w[1].word ? ", " : " or " : "", w->word);
 
-bool config_name_valid(const char *text)
-{
-    size_t label = 0;
-    bool digits_only = true; /* of the last label: such a name would be an address */
-    for (const char *p = text; *p; p++) {
-        if (*p == '.') {
-            if (!label)
-                return false;
-            label = 0;
-            digits_only = true;
-        } else if (label_char(*p) && label < 63) {
-            label++;
-            digits_only = digits_only && isdigit((unsigned char)*p);
-        } else {
-            return false;
-        }
+    switch (o->type) {
+    case OPT_INT: snprintf(out, cap, "a whole number from %d to %d", o->min, o->max); break;
+    case OPT_BOOL: snprintf(out, cap, "true or false"); break;
+    case OPT_WORD: snprintf(out, cap, "%s", words); break;
+    case OPT_WORDS: snprintf(out, cap, "a list [ ... ] of %s, strongest first", words); break;
+    case OPT_STRING: snprintf(out, cap, "text in quotes, %d to %d bytes", o->min, o->max); break;
+    case OPT_IFNAME: snprintf(out, cap, "an interface name in quotes, 1 to 15 of letters, digits, - _ ."); break;
+    case OPT_NAME: snprintf(out, cap, "a DNS name in quotes, like \"www.example.com\" or \"*.example.com\""); break;
+    case OPT_RULES:
+        snprintf(out, cap, "a list like [ \"default\", \"www.example.com\", \"*.example.com\", \"203.0.113.5:443\" ]");
+        break;
+    case OPT_PATH: snprintf(out, cap, "a path in quotes"); break;
+    case OPT_ADDR:
+        snprintf(out, cap, "an address and port in quotes, like \"127.0.0.1:8080\", \"[::1]:8080\"%s",
+                 o->flags & OPT_UNIX ? " or \"unix:/run/web.sock\"" : "");
+        break;
+    case OPT_ADDRS:
+        snprintf(out, cap, "a list of up to %d addresses, like [ \"0.0.0.0:443\", \"[::]:443\" ]", o->max);
+        break;
+    case OPT_NETS: snprintf(out, cap, "a list of 1 to %d networks, like [ \"10.77.0.0/16\" ]", o->max); break;
+    case OPT_FROM:
+        snprintf(out, cap, "a list of addresses and networks, like [ \"127.0.0.1\", \"2001:db8::/32\" ]");
+        break;
+    case OPT_LEAVES:
+        snprintf(out, cap, "a list of paths and hashes, like [ \"/etc/haproxy/site.pem\", \"sha256:9f86...\" ]");
+        break;
+    case OPT_PINS:
+        snprintf(out, cap, "a list of certificates' hashes, like [ \"sha256:9f86...\" ], 64 digits each");
+        break;
+    case OPT_TEXTS: snprintf(out, cap, "a list of up to %d texts in quotes", o->max); break;
+    case OPT_IP4S: snprintf(out, cap, "a list of up to %d IPv4 addresses, like [ \"10.77.0.1\" ]", o->max); break;
     }
-    return label && !digits_only && strlen(text) <= 253;
-}
-
-bool config_net4_parse(const char *text, struct config_net4 *out)
-{
-    char ip[INET_ADDRSTRLEN];
-    struct in_addr in;
-    const char *slash = strchr(text, '/');
-    if (!slash || (size_t)(slash - text) >= sizeof ip)
-        return false;
-    memcpy(ip, text, (size_t)(slash - text));
-    ip[slash - text] = 0;
-    size_t digits = strspn(slash + 1, "0123456789");
-    if (inet_pton(AF_INET, ip, &in) != 1 || digits < 1 || digits > 2 || slash[1 + digits])
-        return false;
-    int prefix = (int)strtol(slash + 1, NULL, 10);
-    if (prefix > 32)
-        return false;
-    *out = (struct config_net4){ .base = ntohl(in.s_addr), .prefix = (uint8_t)prefix };
-    return true;
-}
-
-/* ":443" and the end of the text; 0: something else. */
-static unsigned parse_port(const char *p)
-{
-    size_t digits = *p == ':' ? strspn(p + 1, "0123456789") : 0;
-    unsigned long port = digits && digits <= 5 && !p[1 + digits] ? strtoul(p + 1, NULL, 10) : 0;
-    return port <= 65535 ? (unsigned)port : 0;
-}
-
-static bool parse_ip_port(const char *text, struct config_addr *a)
-{
-    char ip[INET6_ADDRSTRLEN];
-    bool six = *text == '[';
-    const char *end = six ? strchr(text, ']') : strchr(text, ':');
-    if (six)
-        text++;
-    if (!end || (size_t)(end - text) >= sizeof ip)
-        return false;
-    memcpy(ip, text, (size_t)(end - text));
-    ip[end - text] = 0;
-    unsigned port = parse_port(six ? end + 1 : end);
-    if (!port)
-        return false;
-    if (six) {
-        a->u.in6.sin6_family = AF_INET6;
-        a->u.in6.sin6_port = htons((uint16_t)port);
-        a->len = sizeof a->u.in6;
-        return inet_pton(AF_INET6, ip, &a->u.in6.sin6_addr) == 1;
-    }
-    a->u.in.sin_family = AF_INET;
-    a->u.in.sin_port = htons((uint16_t)port);
-    a->len = sizeof a->u.in;
-    return inet_pton(AF_INET, ip, &a->u.in.sin_addr) == 1;
-}
-
-int config_addr_parse(const char *text, bool allow_unix, struct config_addr *out)
-{
-    struct config_addr a;
-    memset(&a, 0, sizeof a); /* two equal addresses are equal in all bytes */
-    if (allow_unix && !strncmp(text, "unix:", 5)) {
-        size_t len = strlen(text + 5);
-        if (text[5] != '/' || len >= sizeof a.u.un.sun_path)
-            return ERR_USAGE;
-        a.u.un.sun_family = AF_UNIX;
-        memcpy(a.u.un.sun_path, text + 5, len);
-        a.len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
-    } else if (!parse_ip_port(text, &a)) {
-        return ERR_USAGE;
-    }
-    a.text = strdup(text);
-    if (!a.text)
-        return ERR_NOMEM;
-    *out = a;
-    return 0;
 }
 
 static void bad_value(struct config_loader *l, const struct config_option *o, const struct config_setting_t *s,
@@ -158,7 +100,7 @@ static bool ifname_valid(const char *text)
     if (len < 1 || len > 15 || !strcmp(text, ".") || !strcmp(text, ".."))
         return false;
     for (; *text; text++) {
-        if (!label_char(*text) && *text != '.')
+        if (!isalnum((unsigned char)*text) && !strchr("-_.", *text))
             return false;
     }
     return true;
@@ -168,14 +110,15 @@ static void check_file(struct config_loader *l, const struct config_option *o, c
                        const char *path)
 {
     struct stat st;
-    const char *make = !strcmp(o->section, "vpn") ? "make it with 'gatehouse user add NAME', or correct the path"
-                       : o->flags & OPT_FOLDER    ? "make the folder, or correct the path"
-                                                  : "make one with 'gatehouse cert new', or correct the path";
+    bool file = o->flags & OPT_FILE, folder = o->flags & OPT_FOLDER;
+    const char *make = o->make           ? o->make
+                       : folder && !file ? "make the folder, or correct the path"
+                                         : l->schema->missing;
     if (stat(path, &st) < 0)
         config_fail(l, s, "config-file-missing", make, "%s.%s: %s: %s", o->section, o->name, path, strerror(errno));
-    else if (o->flags & OPT_FILE && !S_ISREG(st.st_mode))
+    else if (file && !S_ISREG(st.st_mode) && !(folder && S_ISDIR(st.st_mode)))
         config_fail(l, s, "config-file-missing", make, "%s.%s: %s is not a file", o->section, o->name, path);
-    else if (o->flags & OPT_FOLDER && !S_ISDIR(st.st_mode))
+    else if (folder && !file && !S_ISDIR(st.st_mode))
         config_fail(l, s, "config-file-missing", make, "%s.%s: %s is not a folder", o->section, o->name, path);
 }
 
@@ -325,6 +268,31 @@ static void add_leaf(struct config_loader *l, const struct config_option *o, con
     *count(o, base) += leaf->text != NULL;
 }
 
+static void add_pin(struct config_loader *l, const struct config_option *o, const struct config_setting_t *s,
+                    const char *text, void *base)
+{
+    struct config_leaf leaf;
+    if (!leaf_hash(text, &leaf) || leaf.hash_len != 32) {
+        bad_value(l, o, s, text);
+        return;
+    }
+    memcpy((uint8_t *)field(o, base) + 32 * *count(o, base), leaf.hash, 32);
+    *count(o, base) += 1;
+}
+
+static void add_string(struct config_loader *l, const struct config_option *o, const struct config_setting_t *s,
+                       const char *text, void *base)
+{
+    char **list = field(o, base);
+    size_t *n = count(o, base);
+    if (!*text || strlen(text) > 255) {
+        bad_value(l, o, s, text);
+        return;
+    }
+    list[*n] = copy(l, text, false);
+    *n += list[*n] != NULL;
+}
+
 static void add_ip4(struct config_loader *l, const struct config_option *o, const struct config_setting_t *s,
                     const char *text, uint32_t *list)
 {
@@ -386,6 +354,8 @@ static void set_text(struct config_loader *l, const struct config_option *o, con
     case OPT_RULES: add_rule(l, o, s, text, base); return;
     case OPT_FROM: add_prefix(l, o, s, text, base); return;
     case OPT_LEAVES: add_leaf(l, o, s, text, base); return;
+    case OPT_PINS: add_pin(l, o, s, text, base); return;
+    case OPT_TEXTS: add_string(l, o, s, text, base); return;
     case OPT_PATH: set_path(l, o, s, text, f); return;
     case OPT_ADDR: set_addr(l, o, s, text, f); return;
     case OPT_ADDRS: {
@@ -409,10 +379,11 @@ static void set_text(struct config_loader *l, const struct config_option *o, con
     }
 }
 
-static bool is_list(const struct config_option *o)
+bool config_option_is_list(const struct config_option *o)
 {
     return o->type == OPT_WORDS || o->type == OPT_RULES || o->type == OPT_ADDRS || o->type == OPT_NETS ||
-           o->type == OPT_IP4S || o->type == OPT_FROM || o->type == OPT_LEAVES;
+           o->type == OPT_IP4S || o->type == OPT_FROM || o->type == OPT_LEAVES || o->type == OPT_PINS ||
+           o->type == OPT_TEXTS;
 }
 
 static const char *type_name(const struct config_setting_t *s)
@@ -456,7 +427,7 @@ static void set_list(struct config_loader *l, const struct config_option *o, str
 
 void config_option_set(struct config_loader *l, const struct config_option *o, struct config_setting_t *s, void *base)
 {
-    if (is_list(o) && s->type == CONFIG_TYPE_ARRAY) {
+    if (config_option_is_list(o) && s->type == CONFIG_TYPE_ARRAY) {
         set_list(l, o, s, base);
     } else if (o->type == OPT_INT && (s->type == CONFIG_TYPE_INT || s->type == CONFIG_TYPE_INT64)) {
         long long v = config_setting_get_int64(s);
@@ -468,7 +439,8 @@ void config_option_set(struct config_loader *l, const struct config_option *o, s
             *(int *)field(o, base) = (int)v;
     } else if (o->type == OPT_BOOL && s->type == CONFIG_TYPE_BOOL) {
         *(bool *)field(o, base) = config_setting_get_bool(s);
-    } else if (!is_list(o) && o->type != OPT_INT && o->type != OPT_BOOL && s->type == CONFIG_TYPE_STRING) {
+    } else if (!config_option_is_list(o) && o->type != OPT_INT && o->type != OPT_BOOL &&
+               s->type == CONFIG_TYPE_STRING) {
         set_text(l, o, s, config_setting_get_string(s), base);
     } else {
         bad_type(l, o, s);
@@ -480,11 +452,47 @@ void config_option_default(struct config_loader *l, const struct config_option *
     char *def = o->def ? strdup(o->def) : NULL, *save = NULL;
     if (o->def && !def)
         l->nomem = true;
-    if (def && !is_list(o))
+    if (def && !config_option_is_list(o))
         set_text(l, o, NULL, def, base);
-    for (char *p = def && is_list(o) ? strtok_r(def, " ", &save) : NULL; p; p = strtok_r(NULL, " ", &save))
+    for (char *p = def && config_option_is_list(o) ? strtok_r(def, " ", &save) : NULL; p;
+         p = strtok_r(NULL, " ", &save))
         set_text(l, o, NULL, p, base);
     free(def);
+}
+
+static size_t list_len(const struct config_option *o, void *base)
+{
+    size_t n = 0;
+    if (o->type == OPT_WORDS)
+        return strlen(field(o, base)); /* zeros end it, and there is room for one */
+    if (o->type != OPT_IP4S)
+        return *count(o, base);
+    while (n < (size_t)o->max && ((uint32_t *)field(o, base))[n])
+        n++;
+    return n;
+}
+
+void config_option_text(struct config_loader *l, const struct config_option *o, const char *text, void *base)
+{
+    char *end, range[256];
+    config_option_range(o, range, sizeof range);
+    if (o->type == OPT_INT) {
+        errno = 0;
+        long v = strtol(text, &end, 10);
+        if (end == text || *end)
+            bad_value(l, o, NULL, text);
+        else if (errno || v < o->min || v > o->max)
+            config_fail(l, NULL, "config-out-of-range", range, "%s.%s is %s", o->section, o->name, text);
+        else
+            *(int *)field(o, base) = (int)v;
+    } else if (o->type == OPT_BOOL && strcmp(text, "true") != 0 && strcmp(text, "false") != 0) {
+        bad_value(l, o, NULL, text);
+    } else if (config_option_is_list(o) && list_len(o, base) >= (size_t)o->max) {
+        config_fail(l, NULL, "config-out-of-range", range, "%s.%s has more than %d entries", o->section, o->name,
+                    o->max);
+    } else {
+        set_text(l, o, NULL, text, base);
+    }
 }
 
 void config_option_free(const struct config_option *o, void *base)
@@ -493,27 +501,36 @@ void config_option_free(const struct config_option *o, void *base)
     switch (o->type) {
     case OPT_INT:
     case OPT_BOOL:
-    case OPT_WORD:
-    case OPT_WORDS:
+    case OPT_WORD: return;
+    case OPT_WORDS: memset(f, 0, (size_t)o->max); return;
+    case OPT_IP4S: memset(f, 0, (size_t)o->max * sizeof(uint32_t)); return;
     case OPT_NETS:
-    case OPT_IP4S:
-    case OPT_FROM: return;
+    case OPT_FROM:
+    case OPT_PINS: break;
     case OPT_STRING:
     case OPT_IFNAME:
     case OPT_NAME:
-    case OPT_PATH: free(*(char **)f); return;
+    case OPT_PATH:
+        free(*(char **)f);
+        *(char **)f = NULL;
+        return;
     case OPT_RULES:
+    case OPT_TEXTS:
         for (size_t i = 0; i < *count(o, base); i++)
             free(((char **)f)[i]);
-        return;
+        break;
     case OPT_LEAVES:
         for (size_t i = 0; i < *count(o, base); i++)
             free(((struct config_leaf *)f)[i].text);
+        break;
+    case OPT_ADDR:
+        free(((struct config_addr *)f)->text);
+        memset(f, 0, sizeof(struct config_addr));
         return;
-    case OPT_ADDR: free(((struct config_addr *)f)->text); return;
     case OPT_ADDRS:
         for (size_t i = 0; i < *count(o, base); i++)
             free(((struct config_addr *)f)[i].text);
-        return;
+        break;
     }
+    *count(o, base) = 0;
 }

@@ -1,9 +1,11 @@
 /* The way out: configuration to a JSON tree, and that to text. One tree serves both, so they cannot disagree. */
-#include "server/config_options.h"
+#include "config/loader.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/ct.h"
 
 static const char *word_of(const struct config_option *o, int value)
 {
@@ -28,13 +30,22 @@ static json_t *prefix_json(const struct config_prefix *p)
     return json_string(text);
 }
 
+static json_t *pin_json(const uint8_t pin[32])
+{
+    char text[7 + 65] = "sha256:";
+    hex_encode(pin, 32, text + 7);
+    return json_string(text);
+}
+
 static json_t *list_json(const struct config_option *o, const void *f, size_t n)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         char ip[INET_ADDRSTRLEN], text[INET_ADDRSTRLEN + 8];
-        if (o->type == OPT_RULES) {
+        if (o->type == OPT_RULES || o->type == OPT_TEXTS) {
             json_array_append_new(list, json_string(((char *const *)f)[i]));
+        } else if (o->type == OPT_PINS) {
+            json_array_append_new(list, pin_json((const uint8_t *)f + 32 * i));
         } else if (o->type == OPT_LEAVES) {
             json_array_append_new(list, json_string(((const struct config_leaf *)f)[i].text));
         } else if (o->type == OPT_FROM) {
@@ -75,40 +86,42 @@ json_t *config_option_json(const struct config_option *o, const void *base)
     case OPT_ADDRS:
     case OPT_NETS:
     case OPT_FROM:
+    case OPT_PINS:
+    case OPT_TEXTS:
     case OPT_LEAVES: return list_json(o, f, *n);
     }
     return NULL;
 }
 
-static json_t *group_json(const struct config_section *s, const void *base)
+static json_t *group_json(const struct config_schema *schema, const struct config_section *s, const void *base)
 {
     json_t *group = json_object();
-    for (const struct config_option *o = config_options; o->name; o++) {
+    for (const struct config_option *o = schema->options; o->name; o++) {
         if (!strcmp(o->section, s->name))
             json_object_set_new(group, o->name, config_option_json(o, base));
     }
     return group;
 }
 
-static bool config_section_on(const struct config_section *s, const struct config *c)
+static bool section_on(const struct config_section *s, const void *c)
 {
     return !s->present_at || *(const bool *)((const char *)c + s->present_at);
 }
 
-static json_t *config_tree(const struct config *c)
+static json_t *config_tree(const struct config_schema *schema, const void *c)
 {
     json_t *tree = json_object();
-    for (const struct config_section *s = config_sections; s->name; s++) {
+    for (const struct config_section *s = schema->sections; s->name; s++) {
         json_t *part;
         if (s->list) {
             const size_t *n = (const size_t *)(const void *)((const char *)c + s->count_at);
             part = json_array();
             for (size_t i = 0; i < *n; i++)
-                json_array_append_new(part, group_json(s, (const char *)c + s->at + i * s->size));
-        } else if (!config_section_on(s, c)) {
+                json_array_append_new(part, group_json(schema, s, (const char *)c + s->at + i * s->size));
+        } else if (!section_on(s, c)) {
             part = json_null();
         } else {
-            part = group_json(s, c);
+            part = group_json(schema, s, c);
         }
         json_object_set_new(tree, s->name, part);
     }
@@ -182,11 +195,11 @@ static void print_tree(FILE *out, json_t *tree)
     }
 }
 
-char *config_print(const struct config *c)
+char *config_schema_print(const struct config_schema *s, const void *c)
 {
     char *text = NULL;
     size_t len;
-    json_t *tree = config_tree(c);
+    json_t *tree = config_tree(s, c);
     FILE *out = tree ? open_memstream(&text, &len) : NULL;
     if (out) {
         print_tree(out, tree);
@@ -199,27 +212,38 @@ char *config_print(const struct config *c)
     return text;
 }
 
-char *config_print_json(const struct config *c)
+char *config_schema_print_json(const struct config_schema *s, const void *c)
 {
-    json_t *tree = config_tree(c);
+    json_t *tree = config_tree(s, c);
     char *text = tree ? json_dumps(tree, JSON_INDENT(2)) : NULL;
     json_decref(tree);
     return text;
 }
 
-void config_restart_needed(const struct config *a, const struct config *b, char *out, size_t cap)
+void config_schema_print_options(const struct config_schema *s, FILE *out)
+{
+    for (const struct config_option *o = s->options; o->name; o++) {
+        char range[256];
+        const char *def = o->flags & OPT_REQUIRED ? "(required)" : "(none)";
+        config_option_range(o, range, sizeof range);
+        fprintf(out, "%s.%s\t%s\t%s\t%s\n", o->section, o->name, range, o->def ? o->def : def, o->help);
+    }
+}
+
+void config_schema_differ(const struct config_schema *s, const void *a, const void *b, unsigned flag, const char *skip,
+                          char *out, size_t cap)
 {
     size_t n = 0;
     if (cap)
         out[0] = 0;
-    for (const struct config_option *o = config_options; o->name; o++) {
-        const struct config_section *s = config_sections;
-        while (strcmp(s->name, o->section) != 0)
-            s++;
-        if (!(o->flags & OPT_RESTART) || (!strcmp(o->section, "vpn") && !a->vpn_on))
-            continue; /* a VPN may be added while running */
-        json_t *x = config_section_on(s, a) ? config_option_json(o, a) : json_null();
-        json_t *y = config_section_on(s, b) ? config_option_json(o, b) : json_null();
+    for (const struct config_option *o = s->options; o->name; o++) {
+        const struct config_section *k = s->sections;
+        while (strcmp(k->name, o->section) != 0)
+            k++;
+        if (!(o->flags & flag) || (skip && !strcmp(o->section, skip)))
+            continue;
+        json_t *x = section_on(k, a) ? config_option_json(o, a) : json_null();
+        json_t *y = section_on(k, b) ? config_option_json(o, b) : json_null();
         if (!json_equal(x, y) && n < cap)
             n += (size_t)snprintf(out + n, cap - n, "%s%s.%s", n ? ", " : "", o->section, o->name);
         json_decref(x);
