@@ -18,15 +18,32 @@ enum http_scheme { HTTP_SCHEME_NONE, HTTP_SCHEME_BASIC, HTTP_SCHEME_DIGEST_MD5, 
 
 /*
  * Chooses the best challenge of the answer that we know (several may stand in one line) and writes the value of
- * Authorization or Proxy-Authorization into out (secret: wipe it). cnonce: 16 random bytes, printed in hex.
+ * Authorization or Proxy-Authorization into out (secret: wipe it). cnonce: 16 random bytes, fresh each time, printed in
+ * hex: each answer is the first use of its nonce. method, uri: as in the request line. user and password go as they
+ * are, which should be UTF-8.
  * stale: the challenge said stale=true, so that the password is not what was wrong.
- * ERR_PEER when none of the challenges can be answered, ERR_LIMIT when out is too small, else the digest's errors.
+ * ERR_PEER when none of the challenges can be answered; ERR_USAGE when the user name holds what no scheme on offer can
+ * carry (a colon for Basic, control characters for all); ERR_LIMIT when out is too small; else the digest's errors.
  */
 MUST_USE int http_authenticate(const struct http_answer *a, const struct http_login *login, const char *method,
                                const char *uri, const unsigned char cnonce[16], char *out, size_t cap,
                                enum http_scheme *scheme, bool *stale);
 
-/* The schemes that were offered, "Negotiate, NTLM", for a message; printable. */
+/* The schemes that were offered, each once, "Negotiate, NTLM", for a message; printable. */
 void http_schemes(const struct http_answer *a, char *out, size_t cap);
+
+struct http_digest { /* what goes into the response of Digest; all borrowed */
+    bool sha256;     /* else MD5 */
+    bool session;    /* the algorithm's -sess form */
+    bool qop;        /* auth, nc 00000001; else the response of RFC 2069 */
+    const struct http_login *login;
+    const char *realm, *nonce, *cnonce; /* without quotes and escapes */
+    const char *method, *uri;
+};
+
+#define HTTP_DIGEST_MAX 65 /* the longer response in hex, with its NUL */
+
+/* RFC 7616 3.4.1. */
+MUST_USE int http_digest_response(const struct http_digest *d, char out[HTTP_DIGEST_MAX]);
 
 #endif

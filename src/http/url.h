@@ -15,12 +15,12 @@
 
 struct http_url {  /* user and password are secret */
     bool https;    /* else http */
-    bool ip6;      /* host is an IPv6 literal, without brackets */
+    bool ip6;      /* host is an IPv6 literal, without brackets, in its short form */
     bool ip4;      /* host is an IPv4 literal */
     uint16_t port; /* 443, 80 when not given; a proxy's too: ask for 3128 with the scheme's help */
     bool port_given;
     char host[HTTP_URL_HOST_MAX + 1]; /* lower case, no final dot */
-    char path[512];                   /* with its query; empty when not given */
+    char path[512];                   /* with its query, begins with "/"; empty when not given */
     char user[128];                   /* percent-decoded; empty: none */
     char password[128];               /* percent-decoded; secret */
 };
@@ -28,7 +28,7 @@ struct http_url {  /* user and password are secret */
 /*
  * Without a scheme `scheme` is assumed ("https", "http"). ERR_USAGE with what is wrong and what was expected in why:
  * another scheme, no host, characters that no host name has (a name in other letters must be given in its xn-- form),
- * a port out of range, blanks, a fragment, something too long.
+ * a port out of range, blanks, a fragment, something too long. User and password are never in why; *out is wiped then.
  */
 MUST_USE int http_url_parse(const char *text, const char *scheme, struct http_url *out, char *why, size_t cap);
 
