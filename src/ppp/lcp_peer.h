@@ -39,7 +39,7 @@ void lcp_peer_init(struct lcp_peer *l, const struct ppp_peer_cfg *cfg, struct rn
 MUST_USE bool lcp_peer_study(struct lcp_peer *l, struct rd options);
 
 /* A method turned out to be of no use. Whether there is another one. */
-bool lcp_peer_bar(struct lcp_peer *l, enum ppp_auth_method method);
+MUST_USE bool lcp_peer_bar(struct lcp_peer *l, enum ppp_auth_method method);
 
 /* "the server wants only CHAP-MD5, PAP": what the server asked for, for people. */
 void lcp_peer_tell(const struct lcp_peer *l, char *out, size_t cap);

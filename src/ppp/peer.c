@@ -300,11 +300,17 @@ static void network_begin(struct ppp_peer *l, uint64_t now_ms, struct evq *out)
         cp_event(&l->ipv6cp.cp, CP_EV_UP, now_ms, out);
 }
 
-/* EAP stands for many methods; the server has another one of these only. Another protocol may still do. */
+/*
+ * EAP stands for many methods, of which the server may want one that we do not have; a name or password may be too long
+ * for PAP. Another protocol may still do.
+ */
 static void try_other_method(struct ppp_peer *l, uint64_t now_ms, struct evq *out)
 {
-    if (l->phase != AUTHENTICATE || !lcp_peer_bar(&l->lcp, l->lcp.auth)) {
-        fail(l, PPP_DOWN_NO_AUTH, "the server wants another EAP method than EAP-MSCHAPv2", now_ms, out);
+    if (l->phase != AUTHENTICATE || !lcp_peer_bar(&l->lcp, ppp_peer_method(l))) {
+        bool eap = l->lcp.auth == PPP_AUTH_EAP_MSCHAPV2;
+        fail(l, PPP_DOWN_NO_AUTH,
+             eap ? "the server wants another EAP method than EAP-MSCHAPv2" : "name or password too long for PAP",
+             now_ms, out);
         return;
     }
     cp_event(&l->lcp.cp, CP_EV_DOWN, now_ms, out);
