@@ -4,7 +4,7 @@
         up = c.wait_up()
         c.ping(POOL_SERVER)
                                                             # hangs up: exit 0, the namespace as before
-    Connect(lab, url, once=True).start().fails("login", 8)  # a dial that must fail so
+    Connect(lab, url, once=True).start().fails("login")     # a dial that must fail so
 
 Names are looked up in a hosts file of its own (lab.hosts); resolv.conf is a file of its own (Connect.resolv_conf).
 """
@@ -23,20 +23,27 @@ ENGINE = "gatehouse: connect"  # title of the process that talks to the network
 INTERFACE = "ghc0"
 RESOLV_CONF = "# of the laboratory\nnameserver 192.0.2.53\n"
 
-# Exit statuses (src/client/causes.h).
-EXIT_NETWORK, EXIT_PROXY, EXIT_CERTIFICATE, EXIT_REFUSED, EXIT_LOGIN, EXIT_PPP, EXIT_LOCAL, EXIT_LOST = range(4, 12)
+# Exit status of each cause (docs/client.md).
+EXIT = {"ok": 0, "internal": 1, **dict.fromkeys(("resolve", "unreachable"), 4),
+        **dict.fromkeys(("proxy-unreachable", "proxy-refused", "proxy-login"), 5),
+        **dict.fromkeys(("tls", "certificate"), 6),
+        **dict.fromkeys(("http", "busy", "http-timeout", "sstp-refused", "sstp"), 7),
+        **dict.fromkeys(("no-method", "login", "server-proof"), 8),
+        **dict.fromkeys(("timeout", "binding", "ppp", "no-address"), 9), "local": 10,
+        **dict.fromkeys(("lost", "silent", "hung-up", "network-changed"), 11)}
 
 
 class Connect:
     """
     conf: sections laid over the usual configuration (server, login, tunnel, proxy, reconnect, ...). args: more words of
-    the command line. user None: none is given. hosts: more (address, name) pairs. env: more of the environment.
+    the command line. user None: none is given. hosts: more (address, name) pairs. env: more of the environment. alone:
+    nothing else changes the namespace meanwhile, so that whatever is left there is this program's.
     """
 
     def __init__(self, lab, url, *, ns=None, user="alice", password="wonderland", ca=None, once=False, conf=None,
-                 args=(), env=None, hosts=(), label="connect"):
+                 args=(), env=None, hosts=(), label="connect", alone=True):
         self.lab, self.ns, self.url = lab, ns or lab.client, url
-        self.args, self.env = list(args), env or {}
+        self.args, self.env, self.alone = list(args), env or {}, alone
         self.dir = lab.fresh_dir(label)
         self.out_path, self.err_path, self.conf_path, self.hosts_path, self.resolv_conf, self.password_path = (
             os.path.join(self.dir, n)
@@ -113,7 +120,8 @@ class Connect:
         check(status == 0, f"connect ended with {status} after a signal: {self.tail()}")
         last = self.events()[-1]
         check(last["event"] == "end" and last["cause"] == "ok" and last["exit"] == 0, f"the last event is {last}")
-        self.check_nothing_left()
+        if self.alone:
+            self.check_nothing_left()
 
     def close(self):
         """At once, whatever happens."""
@@ -155,19 +163,26 @@ class Connect:
     def wait_up(self, timeout=15, since=0):
         return self.wait_event("up", timeout, since)
 
-    def fails(self, cause, exit_status, timeout=20, event="failed"):
-        """It ends by itself with this cause and status, after one event that tells; returns that event."""
+    def fails(self, causes, timeout=20, event=None):
+        """
+        It ends by itself, for one of these causes (a name or several), with the status of that cause, and says so in one
+        event: `failed` when a dial failed, `down` when a call that was up ended (None: either). Returns that event.
+        """
+        causes = {causes} if isinstance(causes, str) else set(causes)
         status = self.wait(timeout)
-        said = self.events(event)
-        check(len(said) == 1, f"{len(said)} events {event} instead of one: {self.tail()}")
-        last = self.events()[-1]
-        check(said[0]["cause"] == cause and status == exit_status,
-              f"cause {said[0]['cause']}, status {status}; expected {cause}, {exit_status}: {said[0].get('text')}")
-        check(last["event"] == "end" and last["exit"] == status and last["cause"] == cause, f"the last event is {last}")
-        check(said[0]["text"] and "\n" not in said[0]["text"], f"text of {said[0]}")
-        check({"remedy", "windows"} <= set(said[0]), f"without remedy or Windows' event: {said[0]}")
-        self.check_nothing_left()
-        return said[0]
+        said, last = self.events("failed") + self.events("down"), self.events()[-1]
+        check(len(said) == 1, f"{len(said)} events instead of one: {self.tail()}")
+        e = said[0]
+        check(event in (None, e["event"]), f"event {e['event']} instead of {event}")
+        check(e["cause"] in causes, f"cause {e['cause']}, expected {sorted(causes)}: {e['text']}")
+        check(status == EXIT[e["cause"]], f"exit status {status} for {e['cause']}")
+        check(last["event"] == "end" and last["exit"] == status and last["cause"] == e["cause"],
+              f"the last event is {last}")
+        line = f"{e['what']} {e['text']} {e['remedy']} {e['windows']}"
+        check(e["what"] and line.isprintable() and line.isascii(), f"no clear line: {e}")
+        if self.alone:
+            self.check_nothing_left()
+        return e
 
     def log(self):
         """Events of standard error."""
@@ -213,17 +228,21 @@ class Connect:
         """What a client could leave behind."""
         with open(self.resolv_conf, encoding="utf-8") as f:
             resolv = f.read()
-        return {"links": re.findall(r"^\d+: ([^:@]+)", self.ns.ip("-o", "link"), re.M),
-                "routes": _routes(self.ns.ip("route", "show", "table", "all")),
-                "routes of IPv6": _routes(self.ns.ip("-6", "route", "show", "table", "all")),
-                "rules": self.ns.ip("rule") + self.ns.ip("-6", "rule"),
-                "resolv.conf": resolv,
+        return {**network(self.ns), "resolv.conf": resolv,
                 "files": sorted(os.listdir(self.folder)) if os.path.isdir(self.folder) else []}
 
     def check_nothing_left(self):
         after = self.leavings()
         for k, v in self.before.items():
             check(after[k] == v, f"connect left something behind: {k}: {v!r} before, {after[k]!r} after")
+
+
+def network(ns):
+    """Links, routes and rules of a namespace, to be compared."""
+    return {"links": re.findall(r"^\d+: ([^:@]+)", ns.ip("-o", "link"), re.M),
+            "routes": _routes(ns.ip("route", "show", "table", "all")),
+            "routes of IPv6": _routes(ns.ip("-6", "route", "show", "table", "all")),
+            "rules": ns.ip("rule") + ns.ip("-6", "rule")}
 
 
 def _routes(text):

@@ -1111,21 +1111,22 @@ class Authentication:
 
     def eap_lies(self):
         """Lengths that lie, in EAP's header and within EAP-MSCHAPv2; all of them before the honest Requests."""
-        good = bytes([EAP_MSCHAPV2]) + struct.pack("!BBH", 1, self.ident, 24) + b"\x10" + self.challenge + b"lab"
+        ident = self.ident ^ 0x80  # that of no honest Request: a Response to it is one to a lie
+        good = bytes([EAP_MSCHAPV2]) + struct.pack("!BBH", 1, ident, 24) + b"\x10" + self.challenge + b"lab"
         for length in (0, 1, 3, 4, 5, 6, 8, 9, 10, 25, 27, 100, 4090, 0xFFFF):
-            self.call.send_ppp(EAP, cp(1, self.ident, good, length=length))
+            self.call.send_ppp(EAP, cp(1, ident, good, length=length))
         for ms_length in (0, 1, 3, 5, 23, 25, 0xFFFF):
-            self.call.send_ppp(EAP, cp(1, self.ident, bytes([EAP_MSCHAPV2]) +
-                                       struct.pack("!BBH", 1, self.ident, ms_length)))
+            self.call.send_ppp(EAP, cp(1, ident, bytes([EAP_MSCHAPV2]) +
+                                       struct.pack("!BBH", 1, ident, ms_length)))
         for size in (0, 1, 15, 17, 255):
-            self.call.send_ppp(EAP, cp(1, self.ident, bytes([EAP_MSCHAPV2]) +
-                                       struct.pack("!BBH", 1, self.ident, 24) + bytes([size]) + self.challenge))
+            self.call.send_ppp(EAP, cp(1, ident, bytes([EAP_MSCHAPV2]) +
+                                       struct.pack("!BBH", 1, ident, 24) + bytes([size]) + self.challenge))
         for code in (0, 5, 255):
-            self.call.send_ppp(EAP, cp(code, self.ident, good))
+            self.call.send_ppp(EAP, cp(code, ident, good))
         for cut in range(4):
-            self.call.send_ppp(EAP, cp(1, self.ident, good)[:cut])
-        self.call.send_ppp(EAP, cp(1, self.ident, bytes([EAP_MSCHAPV2, 9])))
-        self.call.send_ppp(EAP, cp(1, self.ident, bytes([254]) + b"x" * 4070))
+            self.call.send_ppp(EAP, cp(1, ident, good)[:cut])
+        self.call.send_ppp(EAP, cp(1, ident, bytes([EAP_MSCHAPV2, 9])))
+        self.call.send_ppp(EAP, cp(1, ident, bytes([254]) + b"x" * 4070))
 
 
 # ---- the server ----------------------------------------------------------------------------------------------------
