@@ -461,6 +461,8 @@ static void set_texts(struct config_loader *l, const struct config_option *o, co
     for (char *p = all ? strtok_r(all, ",", &save) : NULL; p && !l->errors; p = strtok_r(NULL, ",", &save))
         config_option_text(l, o, p, l->c);
     free(all);
+    if (!l->errors && !l->nomem)
+        config_option_enough(l, o, l->c);
 }
 
 int config_schema_set(const struct config_schema *s, void *c, const char *name, const char *text,

@@ -45,6 +45,8 @@ void config_option_set(struct config_loader *l, const struct config_option *o, s
 void config_option_default(struct config_loader *l, const struct config_option *o, void *base);
 /* The same from a text, as an argument is: numbers are read and judged. */
 void config_option_text(struct config_loader *l, const struct config_option *o, const char *text, void *base);
+/* Complains when a list has fewer entries than it must. */
+void config_option_enough(struct config_loader *l, const struct config_option *o, void *base);
 bool config_option_is_list(const struct config_option *o);
 /* Frees what it holds and leaves it empty. */
 void config_option_free(const struct config_option *o, void *base);

@@ -495,6 +495,15 @@ void config_option_text(struct config_loader *l, const struct config_option *o, 
     }
 }
 
+void config_option_enough(struct config_loader *l, const struct config_option *o, void *base)
+{
+    char range[256];
+    config_option_range(o, range, sizeof range);
+    if (list_len(o, base) < (size_t)o->min)
+        config_fail(l, NULL, "config-out-of-range", range, "%s.%s has %zu entries", o->section, o->name,
+                    list_len(o, base));
+}
+
 void config_option_free(const struct config_option *o, void *base)
 {
     void *f = field(o, base);

@@ -125,7 +125,7 @@ void config_schema_differ(const struct config_schema *s, const void *a, const vo
  * Sets one option, "section.name", as the command line gives it: the types, ranges and messages of the file, paths
  * relative to the working directory. The first text for a list takes the place of what the file or the default has, the
  * next ones are added; several may stand in one text with commas between. Not for lists of groups. ERR_USAGE (also for
- * a name that is not there), ERR_NOMEM with *err filled, and the option as it was or, if a list, without this text.
+ * a name that is not there), ERR_NOMEM with *err filled; then the configuration is only fit for being freed.
  */
 MUST_USE int config_schema_set(const struct config_schema *s, void *c, const char *name, const char *text,
                                struct config_error *err);
