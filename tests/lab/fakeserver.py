@@ -33,6 +33,7 @@ import struct
 import sys
 import threading
 import time
+import warnings
 
 from sstpclient import (ABORT, AUTH_OPTION, CC_ACK, CC_NAK, CCP, CCR, CHAP, CODE_REJ, CONF_ACK, CONF_NAK, CONF_REJ,
                         CONF_REQ, CONNECTED, DISCONNECT, DISCONNECT_ACK, EAP, ECHO_REQUEST, ECHO_RESPONSE, IP, IPCP,
@@ -60,6 +61,8 @@ class Habit:
     """What a server does; the defaults are the honest one's. at: {stage: deed} (see Call.deed). quirks: see HOSTILE."""
     # TLS and HTTP
     anonymous: bool = False          # no certificate at all
+    alpn: tuple = ()                 # protocols that it takes
+    tls: tuple = ("TLSv1_2", "TLSv1_3")  # lowest, highest version
     status: str = "HTTP/1.1 200 OK"  # the line of the good answer
     server: str = "Laboratory"
     probe_status: str = "404 Not Found"  # for GET and HEAD
@@ -226,7 +229,7 @@ class Call:
 
     def __init__(self, server, sock, peer, number):
         self.server, self.habit, self.sock, self.number = server, server.habit, sock, number
-        self.peer, self.s = f"{peer[0]}:{peer[1]}", sock
+        self.peer, self.s, self.local = f"{peer[0]}:{peer[1]}", sock, sock.getsockname()[0]
         self.buffer = bytearray()
         self.do = queue.SimpleQueue()  # functions to be run in this call's thread
         self.cert = b""
@@ -372,9 +375,14 @@ class Call:
             self.log("closed", how=how)
 
     def tls(self):
-        ctx, self.cert = self.server.context(self.number, self.habit.anonymous)
+        ctx, self.cert = self.server.context(self.number, self.habit)
         shown = {}
-        ctx.sni_callback = lambda _s, name, _c: shown.update(sni=name)
+
+        def named(obj, name, _ctx):
+            shown["sni"] = name
+            if self.server.choose and (pair := self.server.choose(self, name)):
+                obj.context, self.cert = self.server.context_of(pair, self.habit)
+        ctx.sni_callback = named
         self.sock.settimeout(20)
         try:
             self.s = ctx.wrap_socket(self.sock, server_side=True)
@@ -1139,12 +1147,14 @@ def leaf_der(path):
 class FakeServer:
     """
     Serves on listening sockets. certs: [(chain, key)]; connection n gets the n-th, those after it the last. users:
-    {name: password}. habit: of the connections that come; may be set at any time. A context that closes itself.
+    {name: password}. habit: of the connections that come; may be set at any time. choose(call, name): another (chain,
+    key) for a connection by the name that the client said (None: it said none) and call.local, or None. A context that
+    closes itself.
     """
 
-    def __init__(self, sockets, certs, users, what=None, log=None):
+    def __init__(self, sockets, certs, users, what=None, log=None, choose=None):
         self.sockets, self.certs, self.users, self.habit = list(sockets), list(certs), users, what or Habit()
-        self.calls, self.count = set(), 0
+        self.calls, self.count, self.choose = set(), 0, choose
         self._events, self._lock = [], threading.Condition()
         self._file = open(log, "a", encoding="utf-8", buffering=1) if log else None
         self.closed = False
@@ -1176,16 +1186,27 @@ class FakeServer:
             call.log("accepted", peer=call.peer)
             threading.Thread(target=call.run, daemon=True).start()
 
-    def context(self, number, anonymous):
+    def context(self, number, what):
         """(TLS context, DER of the leaf) for connection `number`."""
+        return self.context_of(None if what.anonymous else self.certs[min(number, len(self.certs) - 1)], what)
+
+    @staticmethod
+    def context_of(pair, what):
         ctx = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        if anonymous:
+        low, high = (ssl.TLSVersion[v] for v in what.tls)
+        if low < ssl.TLSVersion.TLSv1_2:
+            ctx.set_ciphers("DEFAULT:@SECLEVEL=0")
+        with warnings.catch_warnings():  # of Python, about versions as old as these
+            warnings.simplefilter("ignore")
+            ctx.minimum_version, ctx.maximum_version = low, high
+        if what.alpn:
+            ctx.set_alpn_protocols(list(what.alpn))
+        if not pair:
             ctx.maximum_version = ssl.TLSVersion.TLSv1_2
             ctx.set_ciphers("ADH:@SECLEVEL=0")
             return ctx, b""
-        chain, key = self.certs[min(number, len(self.certs) - 1)]
-        ctx.load_cert_chain(chain, key)
-        return ctx, leaf_der(chain)
+        ctx.load_cert_chain(*pair)
+        return ctx, leaf_der(pair[0])
 
     # -- events
     def log(self, event, **fields):
