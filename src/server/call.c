@@ -139,7 +139,7 @@ static void send_frame(struct call *k, const uint8_t *frame, size_t len)
         return;
     sstp_data_hdr(packet, len);
     memcpy(packet + SSTP_HDR_LEN, frame, len);
-    call_queue(k, packet, SSTP_HDR_LEN + len, true);
+    call_queue(k, packet, SSTP_HDR_LEN + len);
 }
 
 static const char *login_why(enum user_state why, const char **remedy)
@@ -252,6 +252,7 @@ static void maybe_up(struct call *k)
     if (k->up || k->ended || !k->sstp_up || !(k->ip4_up || k->ip6_up))
         return;
     k->up = true;
+    k->stream.secrets = false;
     k->up_ms = net_now(&k->c->w->loop);
     k->c->w->counts.calls_up++;
     log_notice(&k->c->log, "call-up", "call is up", LOG_S("ip", k->ip4_up ? ip4_text(k->ip4, ip) : ""),
@@ -387,7 +388,7 @@ static void on_sstp(struct call *k, const struct ev *ev)
 {
     struct worker *w = k->c->w;
     switch ((enum sstp_event)ev->type) {
-    case SSTP_EV_SEND: call_queue(k, ev->data, ev->len, true); return;
+    case SSTP_EV_SEND: call_queue(k, ev->data, ev->len); return;
     case SSTP_EV_PPP_START: machine_error(k, ppp_link_start(k->ppp, net_now(&w->loop), &w->ev_ppp)); return;
     case SSTP_EV_UP:
         k->sstp_up = true;
@@ -485,9 +486,9 @@ void call_settle(struct call *k)
     struct worker *w = k->c->w;
     if (!k->broken)
         expire(k);
-    if (!k->broken && k->out)
+    if (!k->broken && tunnel_waits(&k->stream))
         call_flush(k);
-    if (k->broken || (k->closing && !k->out)) {
+    if (k->broken || (k->closing && !tunnel_waits(&k->stream))) {
         close_call(k);
         return;
     }
@@ -542,8 +543,8 @@ void call_start(struct conn *c, const void *answer, size_t answer_len, struct rd
     sstp_server_init(&k->sstp, &c->gen->sstp, &k->leaf, 1, w->rng, now);
     take_front(k);
     k->sstp.call.log = &c->log;
-    k->answer_len = answer_len;
-    call_queue(k, answer, answer_len, true);
+    k->stream = (struct tunnel_stream){ .bufs = &w->bufs, .tls = c->tls, .alone = answer_len, .secrets = true };
+    call_queue(k, answer, answer_len);
     call_flush(k);
     /* SSTP may come with the request, though it should not (MS-SSTP 3.2.4.1). At most HTTP_HEAD_MAX bytes. */
     size_t n = rd_left(&early);
@@ -567,8 +568,7 @@ void call_free(struct call *k)
     if (k->dirty)
         TAILQ_REMOVE(&w->dirty, k, dirty_link);
     call_not_again(k);
-    buf_put(&w->out_bufs, k->out);
-    buf_put(&w->left_bufs, k->left);
+    tunnel_stream_fini(&k->stream);
     ppp_link_free(k->ppp);
     sstp_server_fini(&k->sstp);
     w->n_calls--;

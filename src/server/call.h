@@ -39,11 +39,7 @@ struct call {
     uint64_t hangup_at; /* when to go on from PPP to SSTP disconnect */
     uint64_t close_at;  /* when to give up flushing */
     uint64_t started_ms, up_ms;
-    uint8_t *out; /* OUT_CAP bytes while output waits */
-    size_t out_off, out_len;
-    size_t answer_len; /* bytes of the HTTP answer still in it, which make a record of their own */
-    uint8_t *left;     /* unfinished packet between two wake-ups: RX_KEEP bytes while there is one */
-    size_t left_len;
+    struct tunnel_stream stream;
     struct call_counts n;
     char end_cause[32];
     char end_text[96];
@@ -76,8 +72,7 @@ void call_settle(struct call *k); /* after any work on it: output, deadlines, it
 void call_receive(struct call *k);                /* socket -> TUN */
 void call_early(struct call *k, struct rd early); /* bytes that came with the HTTP request */
 void call_not_again(struct call *k);              /* takes it off the list of those with input left over */
-/* One SSTP packet, or the HTTP answer; false when it did not fit: data is dropped, control ends the call. */
-bool call_queue(struct call *k, const void *packet, size_t len, bool control);
+void call_queue(struct call *k, const void *packet, size_t len); /* control, or the HTTP answer; ends who is deaf */
 void call_flush(struct call *k);
 void data_from_tun(struct worker *w);               /* TUN -> calls */
 void data_from_inbox(struct worker *w, size_t len); /* packets handed over, in w->inbox_swap */

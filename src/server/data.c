@@ -11,21 +11,7 @@
 #define READS_PER_WAKEUP   8 /* records of one client before the others get their turn */
 #define BATCHES_PER_WAKEUP 4 /* of PKT_BATCH_MAX packets from the TUN */
 
-/* ---- output: plaintext that waits, cut into records at packet boundaries ---- */
-
-static bool out_room(struct call *k, size_t len, size_t limit)
-{
-    if (!k->out) {
-        k->out = buf_get(&k->c->w->out_bufs);
-        k->out_off = k->out_len = 0;
-    }
-    if (k->out && k->out_len + len > limit && k->out_off) {
-        memmove(k->out, k->out + k->out_off, k->out_len - k->out_off);
-        k->out_len -= k->out_off;
-        k->out_off = 0;
-    }
-    return k->out && k->out_len + len <= limit;
-}
+/* ---- output ---- */
 
 static void mark_dirty(struct call *k)
 {
@@ -35,66 +21,24 @@ static void mark_dirty(struct call *k)
     TAILQ_INSERT_TAIL(&k->c->w->dirty, k, dirty_link);
 }
 
-bool call_queue(struct call *k, const void *packet, size_t len, bool control)
+void call_queue(struct call *k, const void *packet, size_t len)
 {
-    size_t control_max = k->c->unauthenticated ? OUT_CTL_RESERVE : OUT_CAP;
-    bool room = out_room(k, len, control ? control_max : OUT_DATA_MAX);
-    if (!room && control) {
-        call_flush(k); /* what one wake-up made us say may be more than this; only who does not read it is deaf */
-        room = !k->broken && out_room(k, len, control_max);
-    }
-    if (!room) {
-        if (control)
-            call_break(k, "client-deaf", "it makes us talk and does not listen");
-        else
-            k->n.drop_queue++;
-        return false;
-    }
-    memcpy(k->out + k->out_len, packet, len);
-    k->out_len += len;
-    mark_dirty(k);
-    return true;
-}
-
-/*
- * As many whole SSTP packets as fit one record; the HTTP answer goes alone (sstpc throws away what comes with it). A
- * repeated write (after ERR_AGAIN) starts at the same place, so it finds the same packets, or more.
- */
-static size_t record_len(const struct call *k)
-{
-    const uint8_t *p = k->out + k->out_off;
-    size_t n = 0, len = k->out_len - k->out_off;
-    if (k->answer_len)
-        return k->answer_len;
-    while (n + SSTP_HDR_LEN <= len) {
-        size_t next = (size_t)(p[n + 2] & 0x0f) << 8 | p[n + 3];
-        if (n + next > TLS_RECORD_MAX || n + next > len)
-            break;
-        n += next;
-    }
-    return n;
+    if (tunnel_put(&k->stream, packet, len, k->c->unauthenticated ? TUNNEL_OUT_RESERVE : TUNNEL_OUT_CAP))
+        mark_dirty(k);
+    else
+        call_break(k, "client-deaf", "it makes us talk and does not listen");
 }
 
 void call_flush(struct call *k)
 {
-    while (!k->broken && k->out && k->out_off < k->out_len) {
-        size_t done = 0;
-        int rc = tls_stream_write(k->c->tls, k->out + k->out_off, record_len(k), &done);
-        if (rc == ERR_AGAIN) {
-            net_fd_want(k->c->nf, (k->closing ? 0 : NET_READ) | NET_WRITE); /* nobody reads any more when closing */
-            return;
-        }
-        if (rc)
-            k->broken = true;
-        k->out_off += done;
-        k->answer_len -= k->answer_len ? done : 0;
-    }
-    if (k->out) {
-        buf_put(&k->c->w->out_bufs, k->out);
-        k->out = NULL;
-        k->out_off = k->out_len = 0;
-    }
-    if (!k->broken)
+    if (k->broken)
+        return;
+    int rc = tunnel_flush(&k->stream);
+    if (rc == ERR_AGAIN)
+        net_fd_want(k->c->nf, (k->closing ? 0 : NET_READ) | NET_WRITE); /* nobody reads any more when closing */
+    else if (rc)
+        k->broken = true;
+    else
         net_fd_want(k->c->nf, NET_READ);
 }
 
@@ -127,9 +71,20 @@ static void flush_up(struct call *k)
     w->up_batch.n = 0;
 }
 
-static void data_packet(struct call *k, struct rd frame)
+static void to_tun(struct call *k, uint8_t *data, uint32_t len)
 {
     struct worker *w = k->c->w;
+    k->n.rx_packets++;
+    k->n.rx_bytes += len;
+    if (pkt_batch_add(&w->up_batch, data, len))
+        return;
+    flush_up(k);
+    pkt_batch_add(&w->up_batch, data, len);
+}
+
+static void on_frame(void *arg, struct rd frame)
+{
+    struct call *k = arg;
     struct rd whole = frame;
     struct ip_view v;
     uint16_t protocol;
@@ -141,16 +96,10 @@ static void data_packet(struct call *k, struct rd frame)
         flush_up(k);
         call_ppp_frame(k, whole);
         if (protocol == PPP_PAP)
-            secret_wipe(w->rx + (whole.p - w->rx), rd_left(&whole)); /* a password */
+            secret_wipe(tunnel_writable(&k->stream, whole.p), rd_left(&whole)); /* a password */
     } else if ((protocol == PPP_IP || protocol == PPP_IPV6) && ip_view(frame, &v) &&
                source_is_theirs(k, &v, protocol)) {
-        k->n.rx_packets++;
-        k->n.rx_bytes += v.len;
-        /* The batch borrows: it is written before the buffer is used again. */
-        if (!pkt_batch_add(&w->up_batch, w->rx + (frame.p - w->rx), v.len)) {
-            flush_up(k);
-            pkt_batch_add(&w->up_batch, w->rx + (frame.p - w->rx), v.len);
-        }
+        to_tun(k, tunnel_writable(&k->stream, frame.p), v.len);
     } else if (protocol == PPP_IP || protocol == PPP_IPV6) {
         k->n.drop_source++;
     } else {
@@ -158,73 +107,50 @@ static void data_packet(struct call *k, struct rd frame)
     }
 }
 
-/* Walks what is in w->rx; returns the bytes of an unfinished packet, moved to the front. */
-static size_t walk(struct call *k, size_t have)
+static void on_control(void *arg, struct rd whole)
 {
-    struct worker *w = k->c->w;
-    struct rd in = rd_make(w->rx, have); /* PKT_HEADROOM bytes in front of it are ours too */
-    struct sstp_pkt pkt;
-    bool any = false;
-    int rc = 0;
-    while (!k->broken && !k->closing && !(rc = sstp_pkt_next(&in, &pkt))) {
-        any = true;
-        if (pkt.control) {
-            flush_up(k);
-            call_control_packet(k, pkt.whole);
-        } else {
-            data_packet(k, pkt.payload);
-        }
-    }
-    flush_up(k);
-    if (any)
-        sstp_server_alive(&k->sstp, net_now(&w->loop));
-    if (rc == ERR_PEER)
-        call_break(k, "framing", "the client's SSTP stream lost its framing");
-    size_t left = rd_left(&in);
-    if (k->broken || k->closing)
-        return 0;
-    memmove(w->rx, in.p, left);
-    return left;
+    flush_up(arg);
+    call_control_packet(arg, whole);
 }
 
-static void keep_left(struct call *k, size_t left)
+/* The batch borrows what was read: it is written before that is used again. */
+static void on_walked(void *arg)
 {
-    if (!left) {
-        if (k->left && !k->up)
-            secret_wipe(k->left, RX_KEEP); /* perhaps half a password */
-        buf_put(&k->c->w->left_bufs, k->left);
-        k->left = NULL;
-    } else if (k->left || (k->left = buf_get(&k->c->w->left_bufs))) {
-        memcpy(k->left, k->c->w->rx, left);
-    } else {
-        k->broken = true;
-    }
-    k->left_len = left;
+    struct call *k = arg;
+    flush_up(k);
+    sstp_server_alive(&k->sstp, net_now(&k->c->w->loop));
+}
+
+static bool walk_done(void *arg)
+{
+    const struct call *k = arg;
+    return k->broken || k->closing;
+}
+
+static struct tunnel_sink sink_for(struct call *k)
+{
+    return (struct tunnel_sink){ on_control, on_frame, on_walked, walk_done, k };
+}
+
+/* What tunnel_receive() and tunnel_early() could not go on with. */
+static void input_failed(struct call *k)
+{
+    if (k->stream.unframed)
+        call_break(k, "framing", "the client's SSTP stream lost its framing");
+    k->broken = true;
 }
 
 void call_receive(struct call *k)
 {
     struct worker *w = k->c->w;
-    size_t have = k->left_len;
-    if (have)
-        memcpy(w->rx, k->left, have);
-    int rc = 0;
-    unsigned reads = 0;
-    while (!k->broken && !k->closing && reads++ < READS_PER_WAKEUP) {
-        size_t n = 0;
-        rc = tls_stream_read(k->c->tls, w->rx + have, RX_CAP, &n);
-        if (rc)
-            break;
-        have = walk(k, have + n);
-    }
+    struct tunnel_sink sink = sink_for(k);
+    bool more;
+    int rc = tunnel_receive(&k->stream, &sink, READS_PER_WAKEUP, &more);
     if (rc == ERR_AGAIN && (tls_stream_wants(k->c->tls) & NET_WRITE))
         net_fd_want(k->c->nf, NET_READ | NET_WRITE); /* TLS has an answer of its own to send */
     else if (rc && rc != ERR_AGAIN)
-        k->broken = true;
-    if (k->broken || k->closing)
-        have = 0;
-    keep_left(k, have);
-    if (!rc && !k->broken && !k->closing && tls_stream_pending(k->c->tls) && !k->again) {
+        input_failed(k);
+    if (more && !k->again) {
         k->again = true;
         w->n_again++;
         TAILQ_INSERT_TAIL(&w->again, k, again_link);
@@ -234,11 +160,9 @@ void call_receive(struct call *k)
 
 void call_early(struct call *k, struct rd early)
 {
-    size_t n = rd_left(&early);
-    memcpy(k->c->w->rx, early.p, n);
-    n = walk(k, n);
-    if (!k->broken && !k->closing)
-        keep_left(k, n);
+    struct tunnel_sink sink = sink_for(k);
+    if (tunnel_early(&k->stream, &sink, early))
+        input_failed(k);
 }
 
 void call_not_again(struct call *k)
@@ -262,21 +186,11 @@ static void send_packet(struct call *k, uint8_t *data, uint32_t len, uint16_t pr
         k->n.drop_mtu++;
         return;
     }
-    uint8_t *at = data - SSTP_HDR_LEN - PPP_HDR_MAX;
-    sstp_data_hdr(at, len + PPP_HDR_MAX);
-    at[4] = 0xff;
-    at[5] = 0x03;
-    at[6] = (uint8_t)(protocol >> 8);
-    at[7] = (uint8_t)protocol;
-    size_t whole = len + SSTP_HDR_LEN + PPP_HDR_MAX;
-    /*
-     * A full record goes out before the packet that no longer fits it, so that the queue measures the client and not
-     * our batch.
-     */
-    if (k->out && k->out_off == 0 && k->out_len + whole > TLS_RECORD_MAX)
-        call_flush(k);
-    if (!call_queue(k, at, whole, false))
+    if (!tunnel_put_ip(&k->stream, data, len, protocol)) {
+        k->n.drop_queue++;
         return;
+    }
+    mark_dirty(k);
     k->n.tx_packets++;
     k->n.tx_bytes += len;
 }

@@ -18,27 +18,6 @@
 #define STOP_MS            5000
 #define ACCEPT_PAUSE_MS    100
 
-/* ---- buffers ---- */
-
-uint8_t *buf_get(struct buf_pool *p)
-{
-    return p->n ? p->kept[--p->n] : malloc(p->size);
-}
-
-void buf_put(struct buf_pool *p, uint8_t *buf)
-{
-    if (buf && p->n < sizeof p->kept / sizeof p->kept[0])
-        p->kept[p->n++] = buf;
-    else
-        free(buf);
-}
-
-static void buf_pool_fini(struct buf_pool *p)
-{
-    while (p->n)
-        free(p->kept[--p->n]);
-}
-
 /* ---- sources ---- */
 
 static void source_key(const struct proxy_addr *a, uint8_t key[16])
@@ -256,7 +235,7 @@ static void worker_fini(struct worker *w)
     net_fd_close(w->tun_fd);
     net_loop_fini(&w->loop);
     tun_queue_fini(&w->tun);
-    free(w->rx ? w->rx - PKT_HEADROOM : NULL);
+    tunnel_bufs_fini(&w->bufs);
     splice_pool_free(w->pipes);
     free(w->inbox.buf);
     free(w->inbox_swap);
@@ -264,8 +243,6 @@ static void worker_fini(struct worker *w)
     free(w->ev_sstp.buf);
     free(w->ev_ppp.buf);
     free(w->by_slot);
-    buf_pool_fini(&w->out_bufs);
-    buf_pool_fini(&w->left_bufs);
     generation_unref(w->gen);
 }
 
@@ -280,8 +257,6 @@ static void *thread_main(void *arg)
 
 static int allocate(struct worker *w)
 {
-    uint8_t *rx = malloc(PKT_HEADROOM + RX_KEEP + RX_CAP);
-    w->rx = rx ? rx + PKT_HEADROOM : NULL;
     w->pipes = splice_pool_new();
     w->inbox.buf = malloc(HANDOVER_CAP);
     w->inbox_swap = malloc(HANDOVER_CAP);
@@ -289,8 +264,8 @@ static int allocate(struct worker *w)
     w->ev_sstp = evq_make(ev_sstp, EV_CAP);
     w->ev_ppp = evq_make(ev_ppp, EV_CAP);
     w->by_slot = calloc(w->engine->pool.slots + 1, sizeof(struct call *));
-    /* cppcheck-suppress memleak ; rx is kept, as w->rx */
-    return w->rx && w->pipes && w->inbox.buf && w->inbox_swap && ev_sstp && ev_ppp && w->by_slot ? 0 : ERR_NOMEM;
+    bool all = w->pipes && w->inbox.buf && w->inbox_swap && ev_sstp && ev_ppp && w->by_slot;
+    return all ? tunnel_bufs_init(&w->bufs) : ERR_NOMEM;
 }
 
 static int watch(struct worker *w, struct net_fd **slot, int fd, net_fd_fn *fn, void *arg)
@@ -321,8 +296,6 @@ int worker_start(struct worker *w, struct engine *e, unsigned index, const int *
     w->rng = (struct rng){ rng_system, NULL };
     w->stop_timer.fn = on_stop_deadline;
     w->accept_timer.fn = on_accept_again;
-    w->out_bufs.size = OUT_CAP;
-    w->left_bufs.size = RX_KEEP;
     LIST_INIT(&w->conns);
     TAILQ_INIT(&w->dirty);
     TAILQ_INIT(&w->again);

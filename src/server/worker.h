@@ -20,14 +20,10 @@
 #include "server/generation.h"
 #include "server/pool.h"
 #include "tun/queue.h"
+#include "tunnel/stream.h"
 
-#define RX_CAP          65536        /* plaintext read at once, one buffer a worker */
-#define RX_KEEP         SSTP_PKT_MAX /* longest unfinished packet kept between two reads */
-#define OUT_DATA_MAX    98304        /* plaintext that may wait for a slow client before data packets are dropped */
-#define OUT_CTL_RESERVE 16384        /* more, for control packets */
-#define OUT_CAP         (OUT_DATA_MAX + OUT_CTL_RESERVE)
-#define HANDOVER_CAP    (1u << 20) /* bytes of packets waiting for another worker */
-#define EV_CAP          16384
+#define HANDOVER_CAP (1u << 20) /* bytes of packets waiting for another worker */
+#define EV_CAP       16384
 
 struct conn;
 struct call;
@@ -55,15 +51,6 @@ struct handover { /* packets that came in on another worker's queue; under the l
     STAILQ_HEAD(, worker_msg) msgs;
 };
 
-/* Buffers of one size that come and go with traffic: some are kept, so that the hot path does not allocate. */
-struct buf_pool {
-    size_t size;
-    unsigned n;
-    uint8_t *kept[32];
-};
-uint8_t *buf_get(struct buf_pool *p);           /* NULL: out of memory */
-void buf_put(struct buf_pool *p, uint8_t *buf); /* NULL is fine */
-
 struct worker_counts { /* read by others only through messages */
     uint64_t accepted, refused, tls_failed, web, calls_up, login_ok, login_failed, handed_over, unknown_dst;
 };
@@ -88,7 +75,7 @@ struct worker {
     struct pkt_batch up_batch;  /* being collected for the TUN */
     struct handover inbox;
     uint8_t *inbox_swap;
-    uint8_t *rx; /* RX_KEEP + RX_CAP bytes, and PKT_HEADROOM in front of them */
+    struct tunnel_bufs bufs;
     struct evq ev_sstp, ev_ppp;
     struct call **by_slot; /* per pool slot: this worker's call that has the address */
     LIST_HEAD(, conn) conns;
@@ -97,8 +84,6 @@ struct worker {
     struct call_queue dirty; /* calls with output to flush at the end of this wake-up */
     struct call_queue again; /* calls with input left over for the next one */
     unsigned n_again;
-    struct buf_pool out_bufs;  /* of OUT_CAP bytes */
-    struct buf_pool left_bufs; /* of RX_KEEP bytes */
     struct log_limit log_tls, log_login, log_refused, log_calls, log_left, log_accept, log_web;
     struct worker_counts counts;
     bool draining; /* new calls get 503 */
