@@ -26,6 +26,16 @@
  *   ! up | ending CAUSE | close   events of the machine
  *   ! data                        the network frame that the client just sent passed the gate
  *
+ * With `role client` first, the machines are those of a client, and `>` is what the server says:
+ *   config auth eap mschapv2 chap pap    methods that may be answered   config mru N    config dns on   config ip6 on
+ *   config echo IDLE_MS MISSES           config survey on
+ *   login NAME PASSWORD                  what the client logs in with
+ *   sstp                                 the client's CALL_CONNECT_REQUEST goes; PPP starts with the ACK
+ *   > PROTO CODE ID proof PASSWORD       DATA: S= and the digits for the client's latest response
+ *   < cc sha1|sha256                     CALL_CONNECTED with the binding of the keys of the latest `proof`
+ *   ! ip4-up OWN/PEER/DNS1/DNS2          ! ip6-up OWN+PEER             ! down CAUSE "TEXT"
+ *   methods HEX                          what a survey saw, as bits    auth-error N
+ *
  * ID is a number, `$` (that of our latest request of the protocol), `$+1`, or, expected, `*`. DATA are pieces: hex
  * digits with `_` for any digit, "text", `=` (the data of our latest request, for an Ack), `*` at the end (anything),
  * and for responses `mschapv2 NAME PASSWORD`, `md5 NAME SECRET`, `login NAME PASSWORD`. Every event has to be expected
@@ -38,6 +48,7 @@
 #include <string.h>
 
 #include "auth/chap.h"
+#include "auth/eap.h"
 #include "auth/login.h"
 #include "auth/mschapv2.h"
 #include "auth/pap.h"
@@ -47,7 +58,9 @@
 #include "http/head.h"
 #include "ppp/link.h"
 #include "ppp/opt.h"
+#include "ppp/peer.h"
 #include "sstp/binding.h"
+#include "sstp/client.h"
 #include "sstp/server.h"
 
 #define WORDS_MAX   64
@@ -66,6 +79,13 @@ struct run {
     unsigned line;
     struct ppp_cfg cfg;
     struct ppp_link *link;
+    bool client; /* the machines of a client: peer and dial instead of link and sstp */
+    struct ppp_peer_cfg peer_cfg;
+    struct ppp_peer *peer;
+    struct sstp_client dial;
+    struct ppp_secret secret;
+    char user[64], password[64];
+    struct chap_mschapv2_response response; /* the client's latest */
     char users_text[2048];
     struct users *users;
     uint32_t address;
@@ -100,6 +120,52 @@ static void check(const struct run *r, int rc, const char *what)
 {
     if (rc != 0)
         die(r, what, err_name(rc));
+}
+
+/* ---- the two roles under one face ---- */
+
+static struct sstp_call *call_of(struct run *r)
+{
+    return r->client ? &r->dial.call : &r->sstp.call;
+}
+
+static int ppp_start(struct run *r)
+{
+    return r->client ? ppp_peer_start(r->peer, r->now_ms, &r->q) : ppp_link_start(r->link, r->now_ms, &r->q);
+}
+
+static int ppp_input(struct run *r, struct rd frame)
+{
+    return r->client ? ppp_peer_input(r->peer, frame, r->now_ms, &r->q)
+                     : ppp_link_input(r->link, frame, r->now_ms, &r->q);
+}
+
+static int ppp_expire(struct run *r)
+{
+    return r->client ? ppp_peer_expire(r->peer, r->now_ms, &r->q) : ppp_link_expire(r->link, r->now_ms, &r->q);
+}
+
+static int ppp_terminate(struct run *r, const char *reason)
+{
+    return r->client ? ppp_peer_terminate(r->peer, reason, r->now_ms, &r->q)
+                     : ppp_link_terminate(r->link, reason, r->now_ms, &r->q);
+}
+
+static uint64_t ppp_deadline(const struct run *r)
+{
+    return r->client ? ppp_peer_deadline(r->peer) : ppp_link_deadline(r->link);
+}
+
+static int call_expire(struct run *r)
+{
+    return r->client ? sstp_client_expire(&r->dial, r->now_ms, &r->sq)
+                     : sstp_server_expire(&r->sstp, r->now_ms, &r->sq);
+}
+
+static int call_authenticated(struct run *r, const uint8_t hlak[SSTP_HLAK_LEN])
+{
+    return r->client ? sstp_client_authenticated(&r->dial, hlak, r->now_ms, &r->sq)
+                     : sstp_server_authenticated(&r->sstp, hlak, r->now_ms, &r->sq);
 }
 
 static void count_up(void *arg, void *out, size_t n)
@@ -155,6 +221,35 @@ static struct request *request_of(struct run *r, uint16_t protocol)
     return &r->requests[i];
 }
 
+/* A client's response to our challenge: what the proof is made from. */
+static void note_response(struct run *r, uint16_t protocol, struct rd frame)
+{
+    struct chap_pkt chap;
+    struct eap_pkt eap;
+    struct eap_mschapv2 m;
+    struct rd value = rd_make(NULL, 0);
+    if (protocol == PPP_CHAP && chap_parse(frame, 0, &chap) == 0 && chap.code == CHAP_RESPONSE)
+        value = chap.value;
+    if (protocol == PPP_EAP && eap_parse(frame, &eap) == 0 && eap.type == EAP_TYPE_MSCHAPV2 &&
+        eap_mschapv2_parse(eap.data, &m) == 0)
+        value = m.value;
+    if (rd_left(&value) == CHAP_MSCHAPV2_VALUE_LEN)
+        (void)!chap_mschapv2_response_parse(value, &r->response);
+}
+
+/* A server's challenge, of either form. */
+static void note_challenge(struct run *r, uint16_t protocol, struct rd frame)
+{
+    struct chap_pkt chap;
+    struct eap_pkt eap;
+    struct eap_mschapv2 m;
+    if (protocol == PPP_CHAP && chap_parse(frame, 0, &chap) == 0 && chap.code == CHAP_CHALLENGE)
+        (void)!rd_copy(&chap.value, r->challenge, 16);
+    if (protocol == PPP_EAP && eap_parse(frame, &eap) == 0 && eap.type == EAP_TYPE_MSCHAPV2 &&
+        eap_mschapv2_parse(eap.data, &m) == 0 && m.op == EAP_MSCHAPV2_CHALLENGE)
+        (void)!rd_copy(&m.value, r->challenge, 16);
+}
+
 /* Remembers what answers refer to. */
 static void note_sent(struct run *r, const struct ev *ev)
 {
@@ -165,9 +260,11 @@ static void note_sent(struct run *r, const struct ev *ev)
         die(r, "we sent a broken frame", NULL);
     if (rd_left(&frame) != rd_left(&pkt.whole) || memcmp(ev->data, "\xff\x03", 2) != 0)
         die(r, "a frame without FF 03 or with padding", NULL);
+    if (r->client)
+        note_response(r, protocol, frame);
     struct chap_pkt chap;
     struct chap_failure f;
-    if (protocol == PPP_CHAP && chap_parse(frame, 0, &chap) == 0) {
+    if (!r->client && protocol == PPP_CHAP && chap_parse(frame, 0, &chap) == 0) {
         if (chap.code == CHAP_CHALLENGE && !rd_copy(&chap.value, r->challenge, 16))
             die(r, "a short challenge", NULL);
         if (chap.code == CHAP_FAILURE && chap_mschapv2_failure_parse(chap.message, &f) == 0 && f.has_challenge) {
@@ -216,7 +313,7 @@ static void settle(struct run *r)
     while (evq_next(&r->q, &ev)) {
         if (ev.type == PPP_EV_SEND)
             note_sent(r, &ev);
-        if (ev.type == PPP_EV_AUTH) {
+        if (ev.type == PPP_EV_AUTH && !r->client) {
             memcpy(&r->asked, ev.data, sizeof r->asked);
             ask = !r->manual;
             if (ask)
@@ -225,16 +322,16 @@ static void settle(struct run *r)
         evq_put(&r->seen, ev.type, ev.data, ev.len);
         if (ev.type != PPP_EV_AUTHED)
             continue;
-        give = r->address != 0;
+        give = r->address != 0 && !r->client;
         if (r->with_sstp) {
             const struct ppp_authed *who = (const void *)ev.data;
-            check(r, sstp_server_authenticated(&r->sstp, who->hlak, r->now_ms, &r->sq), "authenticated");
+            check(r, call_authenticated(r, who->hlak), "authenticated");
             (void)settle_sstp(r);
         }
     }
     evq_reset(&r->q);
     if (settle_sstp(r)) {
-        check(r, ppp_link_start(r->link, r->now_ms, &r->q), "start");
+        check(r, ppp_start(r), "start");
         settle(r);
     }
     if (ask)
@@ -297,6 +394,23 @@ static void put_response(struct run *r, struct wr *w, char **word, uint8_t id, c
     wr_bytes(w, tmp.base + 4, wr_len(&tmp) - 4); /* the header is written by the caller */
 }
 
+/* S= of the server that knows the password, and the keys that go with it. */
+static void put_proof(struct run *r, struct wr *w, const char *password)
+{
+    uint8_t hash[16], c8[8];
+    const char *bare;
+    size_t bare_len;
+    char proof[MSCHAPV2_AUTH_RESPONSE_LEN];
+    struct mschapv2_keys keys;
+    mschapv2_bare_name(r->user, strlen(r->user), &bare, &bare_len);
+    check(r, users_nt_hash(password, strlen(password), hash), "nt hash");
+    check(r, mschapv2_challenge_hash(r->response.peer_challenge, r->challenge, bare, bare_len, c8), "challenge hash");
+    check(r, mschapv2_auth_response(hash, r->response.nt_response, c8, proof), "auth response");
+    check(r, mschapv2_keys(hash, r->response.nt_response, &keys), "keys");
+    mschapv2_hlak(&keys, r->hlak);
+    wr_bytes(w, proof, sizeof proof);
+}
+
 /* Builds DATA; mask has a zero for each byte half that may be anything. True in *open when it ends in `*`. */
 static void put_data(struct run *r, struct wr *w, uint8_t *mask, char **word, uint16_t protocol, uint8_t id, bool *open)
 {
@@ -314,6 +428,8 @@ static void put_data(struct run *r, struct wr *w, uint8_t *mask, char **word, ui
                 die(r, "a name and a password are missing", NULL);
             put_response(r, w, word + 1, id, *word);
             word += 2;
+        } else if (strcmp(*word, "proof") == 0 && word[1]) {
+            put_proof(r, w, *++word);
         } else {
             for (size_t i = 0; i + 1 < n; i += 2) {
                 char two[3] = { (*word)[i] == '_' ? '0' : (*word)[i], (*word)[i + 1] == '_' ? '0' : (*word)[i + 1], 0 };
@@ -366,7 +482,7 @@ static size_t plain_hex(struct run *r, const char *word, uint8_t *out, size_t ca
 }
 
 /* CALL_CONNECTED or another control packet. */
-static void client_sends_sstp(struct run *r, char **word)
+static void other_side_sends_sstp(struct run *r, char **word)
 {
     uint8_t pkt[SSTP_PKT_MAX];
     size_t n = 0;
@@ -384,16 +500,22 @@ static void client_sends_sstp(struct run *r, char **word)
     } else {
         n = plain_hex(r, word[1], pkt, sizeof pkt);
     }
-    check(r, sstp_server_control(&r->sstp, rd_make(pkt, n), r->now_ms, &r->sq), "control");
+    if (r->client && n == 48 && pkt[5] == SSTP_CALL_CONNECT_ACK)
+        memcpy(r->nonce, pkt + 16, SSTP_NONCE_LEN);
+    struct rd in = rd_make(pkt, n);
+    check(r,
+          r->client ? sstp_client_control(&r->dial, in, r->now_ms, &r->sq)
+                    : sstp_server_control(&r->sstp, in, r->now_ms, &r->sq),
+          "control");
 }
 
-static void client_sends(struct run *r, char **word)
+static void other_side_sends(struct run *r, char **word)
 {
     uint8_t frame[4200], mask[4200];
     size_t n;
     bool open;
     if (word[0] && (strcmp(word[0], "sstp") == 0 || strcmp(word[0], "cc") == 0)) {
-        client_sends_sstp(r, word);
+        other_side_sends_sstp(r, word);
         return;
     }
     if (word[0] && strcmp(word[0], "raw") == 0) {
@@ -403,14 +525,17 @@ static void client_sends(struct run *r, char **word)
     }
     struct rd peek = rd_make(frame, n);
     uint16_t protocol;
-    sstp_server_alive(&r->sstp, r->now_ms);
+    sstp_call_alive(call_of(r), r->now_ms);
     if (r->with_sstp && ppp_frame_open(&peek, &protocol)) {
-        if (!sstp_server_may_pass(&r->sstp, protocol))
+        if (!sstp_call_may_pass(call_of(r), protocol))
             return;
         if (protocol < 0x8000)
             evq_put(&r->seen, DATA_PASSED, frame, n);
     }
-    check(r, ppp_link_input(r->link, rd_make(frame, n), r->now_ms, &r->q), "input");
+    peek = rd_make(frame, n);
+    if (r->client && ppp_frame_open(&peek, &protocol))
+        note_challenge(r, protocol, peek);
+    check(r, ppp_input(r, rd_make(frame, n)), "input");
 }
 
 static void next_event(struct run *r, unsigned type, struct ev *ev)
@@ -430,7 +555,18 @@ static void expect_frame(struct run *r, char **word)
     bool open;
     struct ev ev;
     size_t n;
-    if (word[0] && strcmp(word[0], "sstp") == 0) {
+    if (word[0] && strcmp(word[0], "cc") == 0 && word[1]) {
+        next_event(r, SSTP_EVENTS + SSTP_EV_SEND, &ev);
+        bool sha1 = strcmp(word[1], "sha1") == 0;
+        struct wr w = wr_make(want, sizeof want);
+        memset(mask, 0xff, sizeof mask);
+        open = false;
+        check(r,
+              sstp_cc_encode(&w, sha1 ? SSTP_HASH_SHA1 : SSTP_HASH_SHA256, r->nonce,
+                             sha1 ? r->cert.sha1 : r->cert.sha256, r->hlak),
+              "cc");
+        n = wr_len(&w);
+    } else if (word[0] && strcmp(word[0], "sstp") == 0) {
         next_event(r, SSTP_EVENTS + SSTP_EV_SEND, &ev);
         struct wr w = wr_make(want, sizeof want);
         memset(mask, 0xff, sizeof mask);
@@ -462,6 +598,7 @@ static bool expect_sstp_event(struct run *r, char **word)
         [SSTP_END_BINDING] = "binding",
         [SSTP_END_NEGOTIATION_TIMEOUT] = "negotiation-timeout",
         [SSTP_END_HELLO_TIMEOUT] = "hello-timeout",
+        [SSTP_END_REFUSED] = "refused",
     };
     for (unsigned type = SSTP_EV_UP; type <= SSTP_EV_CLOSE; type++) {
         struct ev ev;
@@ -473,6 +610,18 @@ static bool expect_sstp_event(struct run *r, char **word)
         return true;
     }
     return false;
+}
+
+static void name_ip4(const struct ev *ev, char *out, size_t cap)
+{
+    const struct ppp_peer_ip4 *up = (const void *)ev->data;
+    const uint32_t all[4] = { up->ip4, up->peer, up->dns[0], up->dns[1] };
+    size_t n = 0;
+    for (size_t i = 0; i < 4; i++) {
+        struct in_addr a = { .s_addr = htonl(all[i]) };
+        char text[INET_ADDRSTRLEN];
+        n += (size_t)snprintf(out + n, cap - n, "%s%s", i ? "/" : "", inet_ntop(AF_INET, &a, text, sizeof text));
+    }
 }
 
 static void expect_event(struct run *r, char **word)
@@ -504,8 +653,13 @@ static void expect_event(struct run *r, char **word)
                  ((const struct ppp_authed *)(const void *)ev.data)->name);
     if (type == PPP_EV_IP6_UP)
         hex_encode(ev.data, ev.len, got);
+    if (type == PPP_EV_IP4_UP && r->client)
+        name_ip4(&ev, got, sizeof got);
     if (type == PPP_EV_DOWN)
         snprintf(got, sizeof got, "%s", ppp_down_name(ev.data[0]));
+    if (type == PPP_EV_DOWN && word[1] && word[2] &&
+        strcmp(word[2] + 1, ((const struct ppp_down *)(const void *)ev.data)->text) != 0)
+        die(r, "another text", ((const struct ppp_down *)(const void *)ev.data)->text);
     if (word[1] && strcmp(word[1], got) != 0)
         die(r, "another value", got);
 }
@@ -518,9 +672,37 @@ static uint32_t ip4(const struct run *r, const char *word)
     return ntohl(a.s_addr);
 }
 
+static const char *const methods[] = { "none", "pap", "chap", "mschapv2", "eap" };
+
+static void config_peer(struct run *r, char **word)
+{
+    struct ppp_peer_cfg *c = &r->peer_cfg;
+    const char *key = word[0];
+    bool on = strcmp(word[1], "on") == 0;
+    if (strcmp(key, "auth") == 0) {
+        memset(c->auth, 0, sizeof c->auth);
+        for (unsigned i = 0; word[1 + i] && i < sizeof c->auth - 1; i++)
+            for (uint8_t m = 0; m < PPP_AUTH_METHODS; m++)
+                if (strcmp(word[1 + i], methods[m]) == 0)
+                    c->auth[i] = m;
+    } else if (strcmp(key, "mru") == 0) {
+        c->mru = (uint16_t)atoi(word[1]);
+    } else if (strcmp(key, "dns") == 0) {
+        c->dns = on;
+    } else if (strcmp(key, "ip6") == 0) {
+        c->ipv6 = on;
+    } else if (strcmp(key, "survey") == 0) {
+        c->survey = on;
+    } else if (strcmp(key, "echo") == 0 && word[2]) {
+        c->lcp_echo_idle_ms = (uint32_t)atoi(word[1]);
+        c->lcp_echo_misses = (uint8_t)atoi(word[2]);
+    } else {
+        die(r, "unknown key", key);
+    }
+}
+
 static void config(struct run *r, char **word)
 {
-    static const char *const methods[] = { "none", "pap", "chap", "mschapv2" };
     struct ppp_cfg *c = &r->cfg;
     const char *key = word[0];
     if (strcmp(key, "auth") == 0) {
@@ -554,8 +736,15 @@ static void config(struct run *r, char **word)
 static void make_link(struct run *r)
 {
     struct users_error err;
-    if (r->link)
+    if (r->link || r->peer)
         return;
+    if (r->client) {
+        r->secret = (struct ppp_secret){ r->user, r->password };
+        r->peer = ppp_peer_new(&r->peer_cfg, &r->secret, (struct rng){ count_up, &r->counter });
+        if (!r->peer)
+            die(r, "out of memory", NULL);
+        return;
+    }
     if (users_parse(r->users_text, strlen(r->users_text), &r->users, &err) != 0)
         die(r, "users", err.text);
     r->link = ppp_link_new(&r->cfg, (struct rng){ count_up, &r->counter });
@@ -565,8 +754,10 @@ static void make_link(struct run *r)
 
 static uint64_t next_deadline(const struct run *r)
 {
-    uint64_t link = ppp_link_deadline(r->link), call = r->with_sstp ? sstp_server_deadline(&r->sstp) : TIME_NEVER;
-    return link < call ? link : call;
+    uint64_t ppp = ppp_deadline(r), call = TIME_NEVER;
+    if (r->with_sstp)
+        call = r->client ? sstp_client_deadline(&r->dial) : sstp_server_deadline(&r->sstp);
+    return ppp < call ? ppp : call;
 }
 
 static void pass_time(struct run *r, uint64_t ms)
@@ -575,9 +766,9 @@ static void pass_time(struct run *r, uint64_t ms)
     while ((at = next_deadline(r)) <= end) {
         if (at > r->now_ms)
             r->now_ms = at;
-        check(r, ppp_link_expire(r->link, r->now_ms, &r->q), "expire");
+        check(r, ppp_expire(r), "expire");
         if (r->with_sstp)
-            check(r, sstp_server_expire(&r->sstp, r->now_ms, &r->sq), "expire");
+            check(r, call_expire(r), "expire");
         if (next_deadline(r) <= r->now_ms)
             die(r, "a deadline that does not move", NULL);
         settle(r);
@@ -608,7 +799,45 @@ static void start_sstp(struct run *r)
     r->cert.known = 3;
     memset(r->cert.sha1, 0x11, sizeof r->cert.sha1);
     memset(r->cert.sha256, 0x22, sizeof r->cert.sha256);
+    if (r->client) {
+        sstp_client_init(&r->dial, &sstp_client_cfg_default, &r->cert);
+        check(r, sstp_client_start(&r->dial, r->now_ms, &r->sq), "start");
+        return;
+    }
     sstp_server_init(&r->sstp, &sstp_server_cfg_default, &r->cert, 1, (struct rng){ count_up, &r->counter }, r->now_ms);
+}
+
+/* What the owner of a server's link does. */
+static void command_link(struct run *r, char **word)
+{
+    const char *verb = word[0];
+    if (strcmp(verb, "http") == 0) {
+        judge_head(r);
+    } else if (strcmp(verb, "auth") == 0 && word[1]) {
+        auth_verdict(r, word[1]);
+    } else if (strcmp(verb, "auth-user") == 0) {
+        answer_auth(r, &r->asked);
+    } else if (strcmp(verb, "set-ip4") == 0) {
+        check(r, ppp_link_set_ip4(r->link, ip4(r, word[1]), r->now_ms, &r->q), "set_ip4");
+    } else {
+        die(r, "unknown command", verb);
+    }
+}
+
+static void command_peer(struct run *r, char **word)
+{
+    const char *verb = word[0];
+    if (strcmp(verb, "methods") == 0 && word[1]) {
+        if (strtoul(word[1], NULL, 16) != ppp_peer_methods(r->peer))
+            die(r, "other methods", NULL);
+    } else if (strcmp(verb, "auth-error") == 0 && word[1]) {
+        if (strtoul(word[1], NULL, 10) != ppp_peer_auth_error(r->peer))
+            die(r, "another error", NULL);
+    } else if (strcmp(verb, "disconnect") == 0) {
+        check(r, sstp_client_disconnect(&r->dial, r->now_ms, &r->sq), "disconnect");
+    } else {
+        die(r, "unknown command", verb);
+    }
 }
 
 static void command(struct run *r, char **word)
@@ -616,29 +845,27 @@ static void command(struct run *r, char **word)
     const char *verb = word[0];
     make_link(r);
     if (strcmp(verb, "start") == 0) {
-        check(r, ppp_link_start(r->link, r->now_ms, &r->q), "start");
-    } else if (strcmp(verb, "http") == 0) {
-        judge_head(r);
+        check(r, ppp_start(r), "start");
     } else if (strcmp(verb, "sstp") == 0) {
         start_sstp(r);
-    } else if (strcmp(verb, "auth") == 0 && word[1]) {
-        auth_verdict(r, word[1]);
-    } else if (strcmp(verb, "auth-user") == 0) {
-        answer_auth(r, &r->asked);
-    } else if (strcmp(verb, "set-ip4") == 0) {
-        check(r, ppp_link_set_ip4(r->link, ip4(r, word[1]), r->now_ms, &r->q), "set_ip4");
     } else if (strcmp(verb, "terminate") == 0 && word[1]) {
-        check(r, ppp_link_terminate(r->link, word[1] + (word[1][0] == '"'), r->now_ms, &r->q), "terminate");
+        check(r, ppp_terminate(r, word[1] + (word[1][0] == '"')), "terminate");
     } else if (strcmp(verb, "alive") == 0) {
-        ppp_link_alive(r->link, r->now_ms);
+        if (r->client)
+            ppp_peer_alive(r->peer, r->now_ms);
+        else
+            ppp_link_alive(r->link, r->now_ms);
     } else if (strcmp(verb, "phase") == 0 && word[1]) {
-        if (strcmp(word[1], ppp_link_phase(r->link)) != 0)
-            die(r, "another phase", ppp_link_phase(r->link));
+        const char *phase = r->client ? ppp_peer_phase(r->peer) : ppp_link_phase(r->link);
+        if (strcmp(word[1], phase) != 0)
+            die(r, "another phase", phase);
     } else if (strcmp(verb, "mru") == 0 && word[1]) {
-        if (atoi(word[1]) != ppp_link_peer_mru(r->link))
+        if (atoi(word[1]) != (r->client ? ppp_peer_mtu(r->peer) : ppp_link_peer_mru(r->link)))
             die(r, "another MRU", NULL);
+    } else if (r->client) {
+        command_peer(r, word);
     } else {
-        die(r, "unknown command", verb);
+        command_link(r, word);
     }
 }
 
@@ -674,8 +901,16 @@ static void play_line(struct run *r, char *line)
     split(line, word);
     if (!word[0])
         return;
-    if (strcmp(word[0], "config") == 0 && word[1] && word[2]) {
-        config(r, word + 1);
+    if (strcmp(word[0], "role") == 0 && word[1]) {
+        r->client = strcmp(word[1], "client") == 0;
+    } else if (strcmp(word[0], "login") == 0 && word[1] && word[2]) {
+        snprintf(r->user, sizeof r->user, "%s", word[1]);
+        snprintf(r->password, sizeof r->password, "%s", word[2]);
+    } else if (strcmp(word[0], "config") == 0 && word[1] && word[2]) {
+        if (r->client)
+            config_peer(r, word + 1);
+        else
+            config(r, word + 1);
     } else if (strcmp(word[0], "address") == 0) {
         r->address = ip4(r, word[1]);
     } else if (strcmp(word[0], "manual") == 0) {
@@ -687,7 +922,7 @@ static void play_line(struct run *r, char *line)
     } else {
         quiet(r);
         if (strcmp(word[0], ">") == 0)
-            client_sends(r, word + 1);
+            other_side_sends(r, word + 1);
         else if (strcmp(word[0], "+") == 0 && word[1])
             pass_time(r, strtoul(word[1], NULL, 10));
         else
@@ -706,6 +941,7 @@ int main(int argc, char **argv)
     }
     r.file = argv[1];
     r.cfg = (struct ppp_cfg){ .mtu = 1400, .auth = { PPP_AUTH_MSCHAPV2 }, .server_ip4 = 0x0a080001, .auth_tries = 3 };
+    r.peer_cfg = (struct ppp_peer_cfg){ .auth = { PPP_AUTH_EAP_MSCHAPV2, PPP_AUTH_MSCHAPV2 }, .dns = true };
     r.q = evq_make(r.mem, sizeof r.mem);
     r.sq = evq_make(r.sstp_mem, sizeof r.sstp_mem);
     r.seen = evq_make(r.seen_mem, sizeof r.seen_mem);
@@ -718,10 +954,12 @@ int main(int argc, char **argv)
     }
     fclose(f);
     quiet(&r);
-    if (!r.link)
+    if (!r.link && !r.peer)
         die(&r, "an empty scenario", NULL);
     ppp_link_free(r.link);
+    ppp_peer_free(r.peer);
     sstp_server_fini(&r.sstp);
+    sstp_client_fini(&r.dial);
     users_free(r.users);
     return 0;
 }
