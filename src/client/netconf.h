@@ -4,8 +4,8 @@
  *
  * Everything that a process which is killed would leave behind is written to a state file first
  * (FOLDER/INTERFACE.state, mode 0600), so that the next start cleans up: the route to the server, the unreachable IPv6
- * routes, resolv.conf. The interface is not persistent and takes what goes through it along. A lock on that file says
- * that its owner lives.
+ * routes, resolv.conf. The interface is not persistent and takes what goes through it along. A lock on
+ * FOLDER/INTERFACE.lock says that its owner lives. The folder is root's, and nobody else may write there.
  */
 #ifndef GH_CLIENT_NETCONF_H
 #define GH_CLIENT_NETCONF_H
@@ -28,6 +28,8 @@ struct netconf_cfg {       /* borrowed, outlives it */
                            its own; IPv6, which these calls do not carry, is made unreachable so that nothing leaks */
     enum netconf_dns dns;
     const char *resolv_conf; /* "/etc/resolv.conf" */
+    const char *resolvectl;  /* NULL: where systems have it */
+    const char *resolved;    /* the folder that is there while systemd-resolved runs; NULL: where systems have it */
 };
 
 /* What one call wants, as the engine sends it. Every field is checked: it stems from the network. */
@@ -50,17 +52,25 @@ struct netconf;
 MUST_USE int netconf_new(const struct netconf_cfg *cfg, struct netconf **out, char *err, size_t cap);
 void netconf_free(struct netconf *n); /* undoes all, removes the file; NULL is fine */
 
-/* Undoes what killed clients left, whatever their interface. Best effort; returns how many state files it dealt with.
+/*
+ * Undoes what killed clients left, whatever their interface. Best effort; returns how many state files it dealt with.
+ * Of name servers only those in resolv_conf are put back.
  */
 unsigned netconf_clean(const char *folder, const char *resolv_conf);
 
 /* Opens the interface (one queue, as tun/queue.h wants it); a second call replaces it. *fd is the caller's. */
 MUST_USE int netconf_tun(struct netconf *n, int *fd, char *err, size_t cap);
 
-/* Sets all of it for a call; on failure nothing is left set. Called again without netconf_down() in between it undoes
- * first. */
+/*
+ * Sets all of it for a call; on failure nothing is left set. Called again without netconf_down() in between it undoes
+ * first. ERR_PEER: the wish is none that a server may have; ERR_SYSTEM, ERR_LIMIT: err says what and what to do.
+ *
+ * A server's address that is one of this machine's own, or link-local, needs no route. Name servers that no route
+ * leads to get one through the tunnel. A prefix of length 0 becomes its two halves, which never collide with a default
+ * route; one of a family that the call does not carry is left out with a log line.
+ */
 MUST_USE int netconf_up(struct netconf *n, const struct netconf_wish *wish, char *err, size_t cap);
-/* Routes and DNS as they were; the addresses go from the interface, which stays, without carrier of packets. */
+/* Routes and DNS as they were; the interface loses its addresses and stays, down. */
 void netconf_down(struct netconf *n);
 
 /*

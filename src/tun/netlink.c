@@ -196,6 +196,7 @@ static struct nlmsghdr *route_begin(struct netlink *nl, void *buf, uint16_t type
     if (r->metric)
         mnl_attr_put_u32(h, RTA_PRIORITY, r->metric);
     if (way) {
+        rt->rtm_flags = r->onlink ? RTNH_F_ONLINK : 0;
         mnl_attr_put_u32(h, RTA_OIF, r->ifindex);
         put_via(h, r);
     }

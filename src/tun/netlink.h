@@ -50,7 +50,8 @@ struct netlink_route {
     uint8_t via_family; /* 4, 6, of the gateway; 0: none, the destination is a neighbour */
     uint8_t via[16];
     uint32_t metric;
-    bool dead; /* its link is down or without carrier */
+    bool onlink; /* the gateway is a neighbour though no network says so */
+    bool dead;   /* its link is down or without carrier */
 };
 
 /* In the main table. Never takes the place of another: EEXIST then. */

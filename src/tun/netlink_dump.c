@@ -65,6 +65,7 @@ static bool multipath_copy(struct netlink_route *r, const struct nlattr *list)
         if (hop.rtnh_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN))
             continue;
         r->ifindex = (unsigned)hop.rtnh_ifindex;
+        r->onlink = hop.rtnh_flags & RTNH_F_ONLINK;
         return mnl_attr_parse_payload(at + sizeof hop, hop.rtnh_len - sizeof hop, hop_attr, r) != MNL_CB_ERROR;
     }
     r->dead = true;
@@ -117,6 +118,7 @@ static bool route_parse(const struct nlmsghdr *h, struct netlink_route *r)
     *r = (struct netlink_route){ .family = family_of(rt->rtm_family),
                                  .bits = rt->rtm_dst_len,
                                  .protocol = rt->rtm_protocol,
+                                 .onlink = rt->rtm_flags & RTNH_F_ONLINK,
                                  .dead = rt->rtm_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN) };
     if (!r->family || rt->rtm_tos || rt->rtm_src_len || rt->rtm_flags & RTM_F_CLONED ||
         !kind_of(rt->rtm_type, &r->kind))
