@@ -5,11 +5,15 @@
  * The owner calls ppp_peer_start() when SSTP says so (LCP's Configure-Request goes at once: some servers begin PPP only
  * after our first data packet), passes every PPP frame that is not network data to ppp_peer_input(), calls
  * ppp_peer_expire() at ppp_peer_deadline(), and drains the events after each call:
- *   PPP_EV_SEND      one whole frame
- *   PPP_EV_AUTHED    struct ppp_authed (secret): the server proved itself; give SSTP the HLAK before anything else is
- * sent. PPP_EV_SEND of the NCPs come behind it in the queue PPP_EV_IP4_UP    struct ppp_peer_ip4      PPP_EV_IP4_DOWN
- *   PPP_EV_IP6_UP    struct ppp_peer_ip6      PPP_EV_IP6_DOWN
- *   PPP_EV_DOWN      struct ppp_down: the link is finished; hang up. Once
+ *
+ *   PPP_EV_SEND    one whole frame
+ *   PPP_EV_AUTHED  struct ppp_authed (secret): the server proved itself; give SSTP the HLAK before anything else is
+ * sent, since the frames of IPCP and IPV6CP come right behind it in the queue. Once PPP_EV_IP4_UP  struct ppp_peer_ip4
+ *   PPP_EV_IP6_UP  struct ppp_peer_ip6
+ *   PPP_EV_IP4_DOWN, PPP_EV_IP6_DOWN
+ *   PPP_EV_DOWN    struct ppp_down: the link is finished; hang up. Once
+ *
+ * The link lives as long as one of IPv4 and IPv6 does or may come up.
  */
 #ifndef GH_PPP_PEER_H
 #define GH_PPP_PEER_H

@@ -44,8 +44,8 @@ static uint8_t mem[65536];
 static void frame_sent(struct world *w, const struct ev *ev)
 {
     struct rd frame = rd_make(ev->data, ev->len);
-    uint16_t protocol;
-    struct ppp_hdr pkt;
+    uint16_t protocol = 0;
+    struct ppp_hdr pkt = { 0 };
     need(ev->len <= 4091 && ev->data[0] == 0xff && ppp_frame_open(&frame, &protocol) && protocol >= 0x8000);
     need(ppp_hdr_parse(frame, &pkt) && rd_left(&pkt.whole) == rd_left(&frame));
     if (protocol == PPP_PAP) {
