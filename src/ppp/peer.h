@@ -7,8 +7,9 @@
  * ppp_peer_expire() at ppp_peer_deadline(), and drains the events after each call:
  *
  *   PPP_EV_SEND    one whole frame
- *   PPP_EV_AUTHED  struct ppp_authed (secret): the server proved itself; give SSTP the HLAK before anything else is
- * sent, since the frames of IPCP and IPV6CP come right behind it in the queue. Once PPP_EV_IP4_UP  struct ppp_peer_ip4
+ *   PPP_EV_AUTHED  struct ppp_authed (secret): the server proved itself; SSTP gets the HLAK before anything else is
+ *                  sent: the frames of IPCP and IPV6CP come right behind it in the queue. Once
+ *   PPP_EV_IP4_UP  struct ppp_peer_ip4
  *   PPP_EV_IP6_UP  struct ppp_peer_ip6
  *   PPP_EV_IP4_DOWN, PPP_EV_IP6_DOWN
  *   PPP_EV_DOWN    struct ppp_down: the link is finished; hang up. Once
