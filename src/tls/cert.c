@@ -65,62 +65,17 @@ static int key_read(const struct fault *f, const struct tls_cert_source *src, st
 
 /* ---- what is known about it ---- */
 
-static void printable(ASN1_STRING *s, char *out, size_t cap)
-{
-    unsigned char *text = NULL;
-    int len = s ? ASN1_STRING_to_UTF8(&text, s) : -1;
-    size_t n = 0;
-    for (int i = 0; i < len && n + 1 < cap; i++)
-        out[n++] = text[i] >= ' ' && text[i] < 0x7f ? (char)text[i] : '?';
-    out[n] = 0;
-    OPENSSL_free(text);
-}
-
-static void subject_get(X509 *x, char *out, size_t cap)
-{
-    const X509_NAME *name = X509_get_subject_name(x);
-    int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
-    printable(at < 0 ? NULL : X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)), out, cap);
-    GENERAL_NAMES *alt = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
-    for (int i = 0; !out[0] && i < sk_GENERAL_NAME_num(alt); i++) {
-        const GENERAL_NAME *g = sk_GENERAL_NAME_value(alt, i);
-        if (g->type == GEN_DNS)
-            printable(g->d.dNSName, out, cap);
-    }
-    GENERAL_NAMES_free(alt);
-}
-
-static void key_type_get(const struct tls_cert *c, char *out, size_t cap)
-{
-    char group[64] = "";
-    const char *nist = NULL;
-    switch (c->slot) {
-    case TLS_SLOT_RSA: snprintf(out, cap, "RSA %d", EVP_PKEY_get_bits(c->key)); return;
-    case TLS_SLOT_ED25519: snprintf(out, cap, "Ed25519"); return;
-    case TLS_SLOT_EC:
-        if (EVP_PKEY_get_group_name(c->key, group, sizeof group, NULL) == 1)
-            nist = EC_curve_nid2nist(OBJ_txt2nid(group));
-        snprintf(out, cap, "EC %.12s", nist ? nist : group);
-        return;
-    }
-}
-
-static bool hashes_get(X509 *leaf, uint8_t sha1[20], uint8_t sha256[32])
-{
-    return X509_digest(leaf, EVP_sha1(), sha1, NULL) == 1 && X509_digest(leaf, EVP_sha256(), sha256, NULL) == 1;
-}
-
 static int info_get(const struct fault *f, struct tls_cert *c)
 {
     struct tls_cert_info *o = &c->info;
-    if (!hashes_get(c->leaf, o->sha1, o->sha256))
+    if (!tls_cert_hashes(c->leaf, o->sha1, o->sha256))
         return ERR_NOMEM;
     if (!tls_asn1_time(X509_get0_notBefore(c->leaf), &o->not_before_s) ||
         !tls_asn1_time(X509_get0_notAfter(c->leaf), &o->not_after_s))
         return fail(f, "the dates of its certificate cannot be read");
     o->server_auth = X509_get_extended_key_usage(c->leaf) & (XKU_SSL_SERVER | XKU_ANYEKU);
-    subject_get(c->leaf, o->subject, sizeof o->subject);
-    key_type_get(c, o->key_type, sizeof o->key_type);
+    tls_subject_text(c->leaf, o->subject, sizeof o->subject);
+    tls_key_text(c->key, o->key_type, sizeof o->key_type);
     ERR_clear_error();
     return 0;
 }
@@ -234,7 +189,7 @@ int tls_leaf_hashes(const char *pem, size_t len, uint8_t sha1[20], uint8_t sha25
     for (int i = 1; !rc && i < sk_X509_num(all); i++)
         if (X509_check_issued(leaf, sk_X509_value(all, i)) == X509_V_OK)
             rc = fail(&f, "the first certificate is the issuer of number %d: put the leaf first", i + 1);
-    if (!rc && !hashes_get(leaf, sha1, sha256))
+    if (!rc && !tls_cert_hashes(leaf, sha1, sha256))
         rc = ERR_NOMEM;
     sk_X509_pop_free(all, X509_free);
     ERR_clear_error();

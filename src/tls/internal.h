@@ -47,6 +47,34 @@ SSL_CTX *tls_certs_select(const struct tls_certs *c, const struct tls_where *whe
 
 bool tls_certs_h2(const struct tls_certs *c, const char *sni);
 
+/* ---- client.c ---- */
+
+struct tls_client;
+struct tls_peer; /* what a client's stream knows about its server */
+
+/* host is copied. NULL: out of memory. */
+struct tls_peer *tls_peer_new(struct tls_client *c, const char *host);
+void tls_peer_free(struct tls_peer *p); /* NULL is fine */
+SSL *tls_peer_ssl(const struct tls_peer *p, bool sni);
+
+/* After a handshake: false when the server is refused, or was in the middle of it. */
+MUST_USE bool tls_peer_accepted(struct tls_peer *p, bool done);
+const struct tls_judgement *tls_peer_judgement(const struct tls_peer *p);
+
+/* ---- describe.c ---- */
+
+struct tls_peer_cert;
+
+void tls_clean_text(const char *text, char *out, size_t cap); /* what is not printable ASCII becomes '?' */
+void tls_subject_text(X509 *x, char *out, size_t cap);        /* the CN, else the first DNS name */
+void tls_issuer_text(X509 *x, char *out, size_t cap);
+void tls_key_text(EVP_PKEY *key, char *out, size_t cap); /* "RSA 2048" */
+bool tls_cert_hashes(X509 *x, uint8_t sha1[20], uint8_t sha256[32]);
+bool tls_cert_describe(X509 *x, struct tls_peer_cert *out);
+
+/* Up to max of its DNS names and addresses, blank between. Returns how many there are. */
+size_t tls_names_text(X509 *x, size_t max, char *out, size_t cap);
+
 /* ---- hello.c ---- */
 
 /* The client hello, ALPN and OCSP status callbacks of one context. */
@@ -93,6 +121,8 @@ MUST_USE bool tls_leaf_get(SSL *ssl, uint8_t out[TLS_LEAF_LEN]);
 MUST_USE bool tls_stream_hello(SSL *ssl, const char *sni);
 const struct tls_certs *tls_stream_certs(SSL *ssl);
 const struct tls_where *tls_stream_where(SSL *ssl);
+
+struct tls_peer *tls_stream_peer(SSL *ssl); /* a client's; NULL: a server's stream */
 
 /* Why the handshake is going to fail, in place of OpenSSL's words. Static text. */
 void tls_stream_blame(SSL *ssl, const char *words);

@@ -1,9 +1,9 @@
 #include "tls/pem.h"
 
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,26 +65,92 @@ static X509 *next_cert(BIO *bio, const char *what, int number, int *rc, struct t
     return x;
 }
 
-int tls_pem_chain(const char *pem, size_t len, const char *what, STACK_OF(X509) * *out, struct tls_pem_error *e)
+static int certs_read(BIO *bio, const char *what, int max, bool lax, STACK_OF(X509) * list, struct tls_pem_error *e)
+{
+    int rc = 0;
+    for (int n = 1; !rc; n++) {
+        X509 *x = next_cert(bio, what, n, &rc, e);
+        if (!x && !rc)
+            return 0;
+        if (x && sk_X509_num(list) == max)
+            rc = fail(e, TLS_PEM_TOO_MANY, "more than %d certificates in %s", max - 1, what);
+        else if (x && sk_X509_push(list, x) <= 0)
+            rc = ERR_NOMEM;
+        else if (x)
+            continue;
+        X509_free(x);
+        if (lax && !x)
+            rc = 0;
+    }
+    return rc;
+}
+
+static int certs_open(const char *pem, size_t len, const char *what, int max, bool lax, STACK_OF(X509) * *out,
+                      struct tls_pem_error *e)
 {
     BIO *bio = NULL;
-    int rc = open_text(pem, len, what, &bio, e), n = 0;
+    int rc = open_text(pem, len, what, &bio, e);
     STACK_OF(X509) *list = rc ? NULL : sk_X509_new_null();
-    if (!rc && !list)
-        rc = ERR_NOMEM;
-    for (X509 *x; !rc && (x = next_cert(bio, what, n + 1, &rc, e)); n++) {
-        if (n > TLS_PEM_CHAIN_MAX)
-            rc = fail(e, TLS_PEM_TOO_MANY, "more than %d certificates in %s", TLS_PEM_CHAIN_MAX, what);
-        else if (sk_X509_push(list, x) <= 0)
-            rc = ERR_NOMEM;
-        if (rc)
-            X509_free(x);
-    }
+    if (!rc)
+        rc = list ? certs_read(bio, what, max, lax, list, e) : ERR_NOMEM;
     BIO_free(bio);
-    if (!rc && !n)
+    if (!rc && !sk_X509_num(list))
         rc = fail(e, TLS_PEM_NONE, "no certificate in %s: it must be PEM, the leaf first", what);
     if (rc)
         sk_X509_pop_free(list, X509_free);
+    else
+        *out = list;
+    return rc;
+}
+
+int tls_pem_chain(const char *pem, size_t len, const char *what, STACK_OF(X509) * *out, struct tls_pem_error *e)
+{
+    return certs_open(pem, len, what, TLS_PEM_CHAIN_MAX + 1, false, out, e);
+}
+
+int tls_pem_bundle(const char *pem, size_t len, const char *what, bool lax, STACK_OF(X509) * *out,
+                   struct tls_pem_error *e)
+{
+    int rc = certs_open(pem, len, what, INT_MAX, lax, out, e);
+    if (rc == ERR_USAGE && e->fault == TLS_PEM_NONE)
+        return fail(e, TLS_PEM_NONE, "no certificate in %s: it must be PEM, `BEGIN CERTIFICATE`", what);
+    return rc;
+}
+
+int tls_pem_crls(const void *data, size_t len, const char *what, STACK_OF(X509_CRL) * *out, struct tls_pem_error *e)
+{
+    ERR_clear_error();
+    if (len > TLS_CRL_FILE_MAX)
+        return fail(e, TLS_PEM_TOO_LARGE, "%s is larger than 32 MiB", what);
+    const uint8_t *p = data, *end = p + len;
+    STACK_OF(X509_CRL) *list = sk_X509_CRL_new_null();
+    BIO *bio = BIO_new_mem_buf(data, (int)len);
+    X509_CRL *crl = len ? d2i_X509_CRL(NULL, &p, (long)len) : NULL;
+    bool der = crl && p == end;
+    bool ok = list && bio;
+    if (crl && !der) {
+        X509_CRL_free(crl);
+        crl = NULL;
+    }
+    ERR_clear_error();
+    while (ok && (crl || (!der && (crl = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL))))) {
+        ok = sk_X509_CRL_push(list, crl) > 0;
+        if (!ok)
+            X509_CRL_free(crl);
+        crl = NULL;
+    }
+    X509_CRL_free(crl);
+    unsigned long err = ERR_peek_last_error();
+    bool at_end = !err || (ERR_GET_LIB(err) == ERR_LIB_PEM && ERR_GET_REASON(err) == PEM_R_NO_START_LINE);
+    int rc = !ok ? ERR_NOMEM : 0;
+    if (!rc && !at_end)
+        rc = fail(e, TLS_PEM_DAMAGED, "revocation list %d in %s cannot be read", sk_X509_CRL_num(list) + 1, what);
+    else if (!rc && !sk_X509_CRL_num(list))
+        rc = fail(e, TLS_PEM_NONE, "no revocation list in %s: it must be PEM, `BEGIN X509 CRL`, or DER", what);
+    BIO_free(bio);
+    ERR_clear_error();
+    if (rc)
+        sk_X509_CRL_pop_free(list, X509_CRL_free);
     else
         *out = list;
     return rc;

@@ -7,12 +7,14 @@
 #define GH_TLS_PEM_H
 
 #include <openssl/x509.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
 
 #define TLS_PEM_CHAIN_MAX 16         /* certificates behind the leaf */
 #define TLS_PEM_FILE_MAX  (1u << 20) /* bytes of one file */
+#define TLS_CRL_FILE_MAX  (32u << 20)
 
 enum tls_pem_fault {
     TLS_PEM_EMPTY,
@@ -37,6 +39,15 @@ struct tls_pem_error {
 /* All certificates, one at least, in the text's order. */
 MUST_USE int tls_pem_chain(const char *pem, size_t len, const char *what, STACK_OF(X509) * *out,
                            struct tls_pem_error *e);
+
+/* The same for any number of certificates, as a bundle of authorities has them. lax: those that cannot be read are
+ * passed over. */
+MUST_USE int tls_pem_bundle(const char *pem, size_t len, const char *what, bool lax, STACK_OF(X509) * *out,
+                            struct tls_pem_error *e);
+
+/* Revocation lists: PEM with one at least, or one in DER. Up to TLS_CRL_FILE_MAX bytes. */
+MUST_USE int tls_pem_crls(const void *data, size_t len, const char *what, STACK_OF(X509_CRL) * *out,
+                          struct tls_pem_error *e);
 
 /* The first private key. */
 MUST_USE int tls_pem_key(const char *pem, size_t len, const char *what, EVP_PKEY **out, struct tls_pem_error *e);

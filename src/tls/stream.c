@@ -9,7 +9,9 @@
 #include <sys/socket.h>
 
 #include "net/loop.h"
+#include "tls/client.h"
 #include "tls/internal.h"
+#include "tls/verdict.h"
 #include "tls/wire.h"
 
 /*
@@ -22,16 +24,17 @@
 struct tls_stream {
     SSL *ssl; /* NULL: plain */
     struct wire wire;
-    size_t ahead;            /* bytes that are encrypted and not sent, so that the caller must offer them again */
-    struct tls_certs *certs; /* NULL: plain */
-    struct tls_where where;
-    char *sni;                 /* that of where, too */
+    size_t ahead;              /* bytes that are encrypted and not sent, so that the caller must offer them again */
+    struct tls_certs *certs;   /* a server's; NULL: plain, or a client's */
+    struct tls_where where;    /* a server's */
+    struct tls_peer *peer;     /* a client's; NULL: a server's */
+    char *sni;                 /* that of where, too; a client's is what it sent */
     const char *error, *blame; /* blame: the better word for what is about to happen */
     int wants;
     int broken; /* not 0: no more calls into OpenSSL, all ask for this */
     bool up;    /* the handshake is done */
     bool dry;   /* the last read found no whole record */
-    bool h2;
+    const char *alpn;
     uint8_t leaf[TLS_LEAF_LEN];
 };
 
@@ -41,8 +44,23 @@ static struct tls_stream *stream_new(int fd)
     if (!s)
         return NULL;
     s->wire.fd = fd;
-    s->error = "";
+    s->error = s->alpn = "";
     s->wants = NET_READ;
+    return s;
+}
+
+/* Takes ssl over. NULL, and the stream is gone, when out of memory. */
+static struct tls_stream *stream_start(struct tls_stream *s, SSL *ssl)
+{
+    s->ssl = ssl;
+    BIO *bio = wire_bio(&s->wire);
+    if (!s->ssl || !bio || SSL_set_app_data(s->ssl, s) != 1) {
+        ERR_clear_error();
+        BIO_free(bio);
+        tls_stream_free(s);
+        return NULL;
+    }
+    SSL_set_bio(s->ssl, bio, bio);
     return s;
 }
 
@@ -54,16 +72,26 @@ struct tls_stream *tls_stream_new(struct tls_certs *certs, int fd, const struct 
     s->where = *where;
     s->where.sni = NULL;
     s->certs = tls_certs_ref(certs);
-    s->ssl = SSL_new(tls_certs_front(certs));
-    BIO *bio = wire_bio(&s->wire);
-    if (!s->ssl || !bio || SSL_set_app_data(s->ssl, s) != 1) {
-        ERR_clear_error();
-        BIO_free(bio);
+    s = stream_start(s, SSL_new(tls_certs_front(certs)));
+    if (s)
+        SSL_set_accept_state(s->ssl);
+    return s;
+}
+
+struct tls_stream *tls_stream_new_client(struct tls_client *c, int fd, const char *host, bool sni)
+{
+    struct tls_stream *s = stream_new(fd);
+    if (!s)
+        return NULL;
+    s->peer = tls_peer_new(c, host);
+    s = stream_start(s, s->peer ? tls_peer_ssl(s->peer, sni) : NULL);
+    const char *sent = s ? SSL_get_servername(s->ssl, TLSEXT_NAMETYPE_host_name) : NULL;
+    if (sent && !(s->sni = strdup(sent))) {
         tls_stream_free(s);
         return NULL;
     }
-    SSL_set_bio(s->ssl, bio, bio);
-    SSL_set_accept_state(s->ssl);
+    if (s)
+        SSL_set_connect_state(s->ssl);
     return s;
 }
 
@@ -89,6 +117,7 @@ void tls_stream_free(struct tls_stream *s)
     SSL_free(s->ssl);
     wire_fini(&s->wire);
     tls_certs_unref(s->certs);
+    tls_peer_free(s->peer);
     free(s->sni);
     free(s);
 }
@@ -111,6 +140,12 @@ const struct tls_where *tls_stream_where(SSL *ssl)
 {
     struct tls_stream *s = SSL_get_app_data(ssl);
     return &s->where;
+}
+
+struct tls_peer *tls_stream_peer(SSL *ssl)
+{
+    struct tls_stream *s = SSL_get_app_data(ssl);
+    return s->peer;
 }
 
 void tls_stream_blame(SSL *ssl, const char *words)
@@ -183,6 +218,32 @@ static int plain_write(struct tls_stream *s, const void *buf, size_t len, size_t
 
 /* ---- the face ---- */
 
+static const char *alpn_get(const SSL *ssl)
+{
+    static const char *const known[] = { "h2", "http/1.1" };
+    const unsigned char *name;
+    unsigned len;
+    SSL_get0_alpn_selected(ssl, &name, &len);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (len == strlen(known[i]) && !memcmp(name, known[i], len))
+            return known[i];
+    return "";
+}
+
+/* Who is on the other side, once the handshake is done or broken. 0, or what to answer instead of err. */
+static int peer_check(struct tls_stream *s, int err)
+{
+    const struct tls_judgement *j = tls_peer_judgement(s->peer);
+    memcpy(s->leaf, j->sha1, 20);
+    memcpy(s->leaf + 20, j->sha256, 32);
+    if (tls_peer_accepted(s->peer, !err))
+        return err;
+    if (!err)
+        (void)SSL_shutdown(s->ssl);
+    ERR_clear_error();
+    return broken(s, ERR_AUTH, j->verdict.text);
+}
+
 int tls_stream_handshake(struct tls_stream *s)
 {
     if (s->broken)
@@ -191,19 +252,18 @@ int tls_stream_handshake(struct tls_stream *s)
         return 0;
     ERR_clear_error();
     errno = 0;
-    int rc = SSL_do_handshake(s->ssl);
-    if (rc != 1) {
-        int err = outcome(s, rc);
-        if (err == ERR_CLOSED && !s->broken)
-            return broken(s, ERR_CLOSED, "closed");
+    int rc = SSL_do_handshake(s->ssl), err = rc == 1 ? 0 : outcome(s, rc);
+    if (err == ERR_AGAIN)
         return err;
-    }
-    if (!tls_leaf_get(s->ssl, s->leaf))
-        return broken(s, ERR_PEER, "the served certificate is not known");
-    const unsigned char *alpn;
-    unsigned alpn_len;
-    SSL_get0_alpn_selected(s->ssl, &alpn, &alpn_len);
-    s->h2 = alpn_len == 2 && !memcmp(alpn, "h2", 2);
+    if (err == ERR_CLOSED && !s->broken)
+        err = broken(s, ERR_CLOSED, "closed");
+    if (s->peer)
+        err = peer_check(s, err);
+    else if (!err && !tls_leaf_get(s->ssl, s->leaf))
+        err = broken(s, ERR_PEER, "the served certificate is not known");
+    if (err)
+        return err;
+    s->alpn = alpn_get(s->ssl);
     SSL_set_default_read_buffer_len(s->ssl, READ_BUF);
     s->up = true;
     return 0;
@@ -289,7 +349,7 @@ const char *tls_stream_sni(const struct tls_stream *s)
 
 bool tls_stream_h2(const struct tls_stream *s)
 {
-    return s->h2;
+    return !strcmp(s->alpn, "h2");
 }
 
 bool tls_stream_resumed(const struct tls_stream *s)
@@ -311,6 +371,25 @@ void tls_stream_leaf_hashes(const struct tls_stream *s, uint8_t sha1[20], uint8_
 {
     memcpy(sha1, s->leaf, 20);
     memcpy(sha256, s->leaf + 20, 32);
+}
+
+void tls_stream_verdict(const struct tls_stream *s, struct tls_verdict *out)
+{
+    if (s->peer)
+        *out = tls_peer_judgement(s->peer)->verdict;
+    else
+        memset(out, 0, sizeof *out);
+}
+
+bool tls_stream_peer_cert(const struct tls_stream *s, unsigned i, struct tls_peer_cert *out)
+{
+    STACK_OF(X509) *sent = s->peer ? tls_peer_judgement(s->peer)->sent : NULL;
+    return i < (unsigned)(sent ? sk_X509_num(sent) : 0) && tls_cert_describe(sk_X509_value(sent, (int)i), out);
+}
+
+const char *tls_stream_alpn(const struct tls_stream *s)
+{
+    return s->alpn;
 }
 
 const char *tls_stream_error(const struct tls_stream *s)
