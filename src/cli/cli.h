@@ -26,6 +26,9 @@ int cli_check(int argc, char **argv);   /* src/cli/check.c   */
 int cli_explain(int argc, char **argv); /* src/cli/explain.c */
 int cli_user(int argc, char **argv);    /* src/cli/user.c    */
 int cli_cert(int argc, char **argv);    /* src/cli/cert.c    */
+int cli_connect(int argc, char **argv); /* src/cli/connect.c */
+int cli_probe(int argc, char **argv);   /* src/cli/probe.c   */
+int cli_profile(int argc, char **argv); /* src/cli/profile.c */
 int cli_status(int argc, char **argv);  /* src/cli/control.c */
 int cli_sessions(int argc, char **argv);
 int cli_disconnect(int argc, char **argv);

@@ -131,6 +131,15 @@ static const char *environment(const char *lower, const char *upper)
     return v && v[0] ? v : getenv(upper);
 }
 
+/* The configuration's exceptions, as no_proxy has them. */
+static bool is_exception(const struct client_config *cfg, const struct http_url *server)
+{
+    for (size_t i = 0; i < cfg->proxy.n_none; i++)
+        if (http_no_proxy(cfg->proxy.none[i], server))
+            return true;
+    return false;
+}
+
 /*
  * The option or file first, then the environment; "none" dials directly. A login in the URL moves to the secrets: the
  * configuration is printed for the engine without any.
@@ -148,7 +157,7 @@ static int find_proxy(struct client_config *cfg, struct http_url *proxy)
     if (!url || !url[0])
         url = http_no_proxy(environment("no_proxy", "NO_PROXY"), &server) ? NULL
                                                                           : environment("https_proxy", "HTTPS_PROXY");
-    if (!url || !url[0] || !strcmp(url, "none")) {
+    if (!url || !url[0] || !strcmp(url, "none") || is_exception(cfg, &server)) {
         if (client_config_set(cfg, "proxy.url", "", why, sizeof why))
             return EXIT_USAGE;
         return 0;

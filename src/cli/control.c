@@ -1,6 +1,7 @@
 /* The commands that talk to the running daemon: status, sessions, disconnect, reload, drain. */
 #include <errno.h>
 #include <getopt.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -8,25 +9,30 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "client/config.h"
 #include "ctl/client.h"
 #include "server/config.h"
 
 struct control {
     const char *config, *socket, *user;
-    bool json, off;
+    bool json, off, connect;
     const char *arg; /* what is left of the command line, at most one word */
 };
 
 static int parse(struct control *c, int argc, char **argv, bool takes_arg)
 {
-    enum { OPT_JSON = 256, OPT_USER, OPT_OFF };
+    enum { OPT_JSON = 256, OPT_USER, OPT_OFF, OPT_CONNECT };
     static const struct option options[] = {
-        { "config", required_argument, NULL, 'c' }, { "socket", required_argument, NULL, 's' },
-        { "json", no_argument, NULL, OPT_JSON },    { "user", required_argument, NULL, OPT_USER },
-        { "off", no_argument, NULL, OPT_OFF },      { NULL, 0, NULL, 0 },
+        { "config", required_argument, NULL, 'c' },
+        { "socket", required_argument, NULL, 's' },
+        { "json", no_argument, NULL, OPT_JSON },
+        { "user", required_argument, NULL, OPT_USER },
+        { "off", no_argument, NULL, OPT_OFF },
+        { "connect", no_argument, NULL, OPT_CONNECT },
+        { NULL, 0, NULL, 0 },
     };
     int o;
-    *c = (struct control){ .config = CLI_CONFIG_DEFAULT };
+    *c = (struct control){ 0 };
     while ((o = getopt_long(argc, argv, "c:s:", options, NULL)) != -1)
         switch (o) {
         case 'c': c->config = optarg; break;
@@ -34,9 +40,12 @@ static int parse(struct control *c, int argc, char **argv, bool takes_arg)
         case OPT_JSON: c->json = true; break;
         case OPT_USER: c->user = optarg; break;
         case OPT_OFF: c->off = true; break;
+        case OPT_CONNECT: c->connect = true; break;
         default: return EXIT_USAGE;
         }
-    if (takes_arg && optind < argc)
+    if (!c->config && !c->connect)
+        c->config = CLI_CONFIG_DEFAULT;
+    if ((takes_arg || c->connect) && optind < argc)
         c->arg = argv[optind++];
     if (optind < argc) {
         cli_fail("\"%s\" is one word too many; see 'gatehouse %s --help'", argv[optind], argv[0]);
@@ -188,11 +197,16 @@ static void print_certificate(const json_t *cert)
         printf("             UNFIT: %s\n", str(cert, "reason"));
 }
 
+static void print_client_status(const struct control *c, const json_t *j);
+
 static void print_status(const struct control *c, const json_t *j)
 {
-    (void)c;
     char up[32];
     const json_t *t = json_object_get(j, "totals");
+    if (!strcmp(str(j, "role"), "client")) {
+        print_client_status(c, j);
+        return;
+    }
     printf("gatehouse %s, up %s, configuration %s (generation %" PRId64 ")%s\n", str(j, "version"),
            span(num(j, "seconds"), up), str(j, "config"), num(j, "generation"),
            json_is_true(json_object_get(j, "draining")) ? ", draining" : "");
@@ -228,10 +242,69 @@ static int command(const struct control *c, const char *method, const char *path
     return status;
 }
 
+/* ---- status of a client ---- */
+
+static void print_client_status(const struct control *c, const json_t *j)
+{
+    char up[32], rx[32], tx[32];
+    const json_t *call = json_object_get(j, "call"), *last = json_object_get(j, "last_end");
+    (void)c;
+    printf("gatehouse %s, client, %s: %s\n", str(j, "version"), str(j, "url"), str(j, "state"));
+    if (!strcmp(str(j, "state"), "up"))
+        printf("up           %s on %s for %s, MTU %" PRId64 "%s\n", str(call, "ip"), str(j, "interface"),
+               span(num(j, "up_seconds"), up), num(call, "mtu"),
+               json_is_true(json_object_get(call, "ipv6")) ? ", IPv6 too" : "");
+    if (call)
+        printf("server       %s, %s, %s, login by %s\n", str(call, "server"), str(call, "tls"), str(call, "cipher"),
+               str(call, "method"));
+    if (call)
+        printf("traffic      %s in, %s out; %" PRId64 " packets dropped\n", bytes(num(call, "rx_bytes"), rx),
+               bytes(num(call, "tx_bytes"), tx),
+               num(call, "drop_gate") + num(call, "drop_odd") + num(call, "drop_mtu"));
+    if (json_object_get(j, "retry_in_ms"))
+        printf("next dial    in %" PRId64 " s\n", num(j, "retry_in_ms") / 1000);
+    if (last)
+        printf("last end     %s: %s\n             %s\n", str(last, "cause"), str(last, "text"), str(last, "remedy"));
+}
+
+/* The socket of the one client that runs, or of the interface that was named. */
+static int find_client(const struct control *c, char *out, size_t cap)
+{
+    struct client_config *cfg = NULL;
+    struct config_error err;
+    glob_t found;
+    char pattern[512];
+    int rc = c->config ? client_config_load(c->config, &cfg, &err) : client_config_default(&cfg);
+    if (rc) {
+        cli_fail("%s", c->config ? err.text : "out of memory");
+        return EXIT_USAGE;
+    }
+    const char *interface = c->arg ? c->arg : c->config ? cfg->tunnel.interface : "*";
+    snprintf(pattern, sizeof pattern, "%s/%s.sock", cfg->control.folder, interface);
+    rc = EXIT_GOOD;
+    if (glob(pattern, 0, NULL, &found)) {
+        cli_fail("%s: is 'gatehouse connect' running?", pattern);
+        rc = EXIT_NO_DAEMON;
+    } else if (found.gl_pathc > 1) {
+        cli_fail("several clients run: name the interface, as in 'gatehouse status --connect ghc0'");
+        rc = EXIT_USAGE;
+    } else {
+        snprintf(out, cap, "%s", found.gl_pathv[0]);
+    }
+    globfree(&found);
+    client_config_free(cfg);
+    return rc;
+}
+
 int cli_status(int argc, char **argv)
 {
     struct control c;
+    char socket[512];
     int status = parse(&c, argc, argv, false);
+    if (!status && c.connect && !c.socket) {
+        status = find_client(&c, socket, sizeof socket);
+        c.socket = socket;
+    }
     return status ? status : command(&c, "GET", "/v1/status", NULL, print_status);
 }
 

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/engine.h"
+#include "client/requests.h"
+#include "client/resolver.h"
 #include "server/config.h"
 #include "server/engine.h"
 #include "server/monitor.h"
@@ -44,7 +47,46 @@ const struct cli_command cli_commands[] = {
       "why the others did not, and where a request goes. Exit status 1: nothing is served there, or the\n"
       "code is not known.\n",
       cli_explain },
-    { "status", "[--json] [-c FILE]", "what the running server is doing", CONFIG_HELP SOCKET_HELP JSON_HELP,
+    { "connect", "[URL] [-c FILE]", "dial an SSTP server: the client",
+      "  -c, --config FILE  url, user and all else (docs/client.md); options here go first\n"
+      "      --user NAME    who logs in; --password-file FILE, else it is asked for at the terminal\n"
+      "      --route PREFIX what goes through the tunnel; may be given again\n"
+      "      --default-route  everything goes through it\n"
+      "      --interface NAME  of the tunnel (ghc0)\n"
+      "      --proxy URL    web proxy, http://[USER@]HOST:PORT; \"none\" for none (https_proxy, no_proxy)\n"
+      "      --ca FILE      authorities to trust instead of the system's\n"
+      "      --pin sha256:HEX  the one certificate to accept\n"
+      "      --insecure     accept any certificate: whoever is in between can read everything\n"
+      "      --auth LIST    ways to log in (eap-mschapv2,mschapv2); also chap, pap\n"
+      "      --once         do not dial again when the call ends\n" JSON_HELP "\n"
+      "Stays in the foreground, dials again when the connection breaks, and undoes routes and DNS at the\n"
+      "end. Exit status: 0 ended by you, 2 usage, 4 network, 5 proxy, 6 TLS or certificate, 7 not an SSTP\n"
+      "server, 8 login, 9 PPP or crypto binding, 10 this machine's network, 11 the call broke (--once).\n",
+      cli_connect },
+    { "probe", "URL", "what an SSTP server serves, and which clients could connect",
+      "  -4, -6             addresses of this family alone\n"
+      "      --user NAME    log in too, and hang up; --password-file FILE, else it is asked for\n"
+      "      --ca FILE      authorities to trust instead of the system's\n"
+      "      --auth LIST    ways to log in (eap-mschapv2,mschapv2); also chap, pap\n" JSON_HELP "\n"
+      "Asks each address of the name: TLS, certificate with and without SNI, the answers of the SSTP URI,\n"
+      "crypto binding, ways to log in. Nobody logs in unless --user is given. Exit status 1: some client\n"
+      "could not connect.\n",
+      cli_probe },
+    { "profile", "windows|linux|routeros", "a file that sets a client up for this server",
+      CONFIG_HELP "      --name NAME    of the connection (Gatehouse)\n"
+                  "      --address HOST[:PORT]  what clients dial; else the best name of the certificate\n"
+                  "      --user NAME    who will log in\n"
+                  "      --split        only vpn.network goes through the tunnel, not everything\n"
+                  "      --route PREFIX the same, and this network; may be given again\n"
+                  "      --ca FILE      certificate of a private authority that clients must be given\n"
+                  "      --xml          windows: a ProfileXML for device management, not a PowerShell script\n"
+                  "\n"
+                  "Prints it. windows: run it as an administrator. linux: for 'gatehouse connect -c FILE'.\n"
+                  "routeros: a script for version 7. An authority that is not a public one is put in, or, linux,\n"
+                  "the certificate is pinned. No profile holds a password.\n",
+      cli_profile },
+    { "status", "[--json] [-c FILE] [--connect [INTERFACE]]", "what the running server, or client, is doing",
+      CONFIG_HELP SOCKET_HELP "      --connect      the client ('gatehouse connect'), not the server\n" JSON_HELP,
       cli_status },
     { "sessions", "[--json] [-c FILE]", "who is connected: user, addresses, since when, bytes",
       CONFIG_HELP SOCKET_HELP JSON_HELP, cli_sessions },
@@ -151,6 +193,10 @@ int main(int argc, char **argv)
         return site_main();
     if (argc == 1 && !strcmp(argv[0], PROCESS_REDIRECT))
         return redirect_main();
+    if (argc == 1 && !strcmp(argv[0], PROCESS_CLIENT))
+        return client_engine_main();
+    if (argc == 1 && !strcmp(argv[0], PROCESS_RESOLVER))
+        return resolver_main();
     const char *name = argc > 1 ? argv[1] : "";
     if (!*name) {
         program_help();

@@ -145,7 +145,10 @@ static void ppp_down(struct client_call *k, const struct ev *ev)
     d.text[sizeof d.text - 1] = 0;
     switch ((enum ppp_down_cause)d.cause) {
     case PPP_DOWN_PEER_TERMINATE:
-        set_end(k, k->up ? CLIENT_HUNG_UP : CLIENT_PPP, "%s%s", k->up ? "" : "the server ended PPP: ", d.text);
+        if (k->told_lcp && !k->cc_ms) /* some servers say no by this alone */
+            set_end(k, CLIENT_LOGIN, "the server ended PPP instead of a verdict%s%s", d.text[0] ? ": " : "", d.text);
+        else
+            set_end(k, k->up ? CLIENT_HUNG_UP : CLIENT_PPP, "%s%s", k->up ? "" : "the server ended PPP: ", d.text);
         break;
     case PPP_DOWN_OUR_TERMINATE: set_end(k, CLIENT_OK, "%s", d.text); break;
     case PPP_DOWN_LCP_TIMEOUT: set_end(k, CLIENT_TIMEOUT, "PPP's LCP did not open"); break;

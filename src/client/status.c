@@ -34,7 +34,7 @@ static json_t *call_json(struct client_engine *e)
     race_addr_text(&e->line.to, to, sizeof to);
     return json_pack("{s:s s:s s:s s:s s:s s:s s:o s:o s:b s:i s:I s:I s:I s:I s:I s:I s:I}", "server", to, "tls",
                      tls_stream_version(e->line.tls), "cipher", tls_stream_cipher(e->line.tls), "sstp",
-                     sstp_client_state_name(k->sstp.state), "phase", ppp_peer_phase(k->ppp), "method",
+                     sstp_client_state_name(k->sstp.call.state), "phase", ppp_peer_phase(k->ppp), "method",
                      client_method_name(ppp_peer_method(k->ppp)), "ip", ip_json(k->ip4_up ? k->ip4.ip4 : 0), "peer",
                      ip_json(k->ip4_up ? k->ip4.peer : 0), "ipv6", k->ip6_up, "mtu", (int)e->mtu, "rx_packets",
                      (json_int_t)n->rx_packets, "rx_bytes", (json_int_t)n->rx_bytes, "tx_packets",
