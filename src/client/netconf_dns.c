@@ -126,7 +126,7 @@ static void resolvectl_down(const struct netconf *n)
 {
     char err[RESOLVECTL_ERR];
     if (resolvectl(n, "revert", NULL, NULL, err, sizeof err))
-        log_info(NULL, "dns-left", "resolvectl cannot revert; the name servers go with the interface",
+        log_info(NULL, "dns-revert", "resolvectl cannot revert; the name servers go with the interface",
                  LOG_S("reason", err));
 }
 
