@@ -296,6 +296,14 @@ static void test_eap_refusals(void **state)
     assert_int_equal(authc_expire(&f.a, f.now_ms + AUTHC_LIMIT_MS, &f.q), AUTHC_REFUSED);
     assert_int_equal(f.a.error, 649);
 
+    eap_reach(&f, AUTHC_ANSWERED); /* a code that says nothing is a refusal all the same */
+    uint8_t buf[64];
+    struct wr w = wr_make(buf, sizeof buf);
+    eap_mschapv2_message_encode(&w, ++f.eap_id, 1, EAP_MSCHAPV2_FAILURE, "E=0 R=0", 7);
+    give_wr(&f, &w);
+    eap_answered_mschapv2(&f, EAP_MSCHAPV2_FAILURE);
+    assert_int_equal(f.a.error, 691);
+
     eap_reach(&f, AUTHC_PROVED); /* a reason, then success */
     eap_say(&f, S_REFUSAL);
     eap_say(&f, S_SUCCESS);
