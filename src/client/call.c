@@ -14,6 +14,7 @@
 #define HANGUP_PPP_MS      1000
 #define PEER_TERMINATE_MS  1000 /* for the CALL_DISCONNECT of a server that ended PPP */
 #define CLOSE_FLUSH_MS     1000
+#define IP4_WAIT_MS        3000  /* for IPv4 when IPv6 is up: they come side by side */
 #define BINDING_MS         10000 /* an ABORT so soon after CALL_CONNECTED is about it */
 
 /* ---- ends ---- */
@@ -35,6 +36,7 @@ __attribute__((format(printf, 3, 4))) static void set_end(struct client_call *k,
 static void went_down(struct client_call *k)
 {
     bool was = k->up;
+    k->alone_at = 0;
     k->up = k->ip4_up = k->ip6_up = false;
     if (was)
         k->ops.down(k->ops.arg);
@@ -105,6 +107,11 @@ static void maybe_up(struct client_call *k)
 {
     if (k->ended || k->hangup || !k->sstp_up || !(k->ip4_up || k->ip6_up))
         return;
+    if (!k->ip4_up && !k->up && (!k->alone_at || k->now_ms < k->alone_at)) {
+        k->alone_at = k->alone_at ? k->alone_at : k->now_ms + IP4_WAIT_MS;
+        return;
+    }
+    k->alone_at = 0;
     k->up = true;
     k->stream.secrets = false;
     k->ops.up(k->ops.arg);
@@ -416,6 +423,8 @@ uint64_t client_call_deadline(const struct client_call *k)
     d = p < d ? p : d;
     if (k->hangup && k->hangup_at && k->hangup_at < d)
         d = k->hangup_at;
+    if (k->alone_at && k->alone_at < d)
+        d = k->alone_at;
     if (k->closing && k->close_at < d)
         d = k->close_at;
     return d;
@@ -431,6 +440,8 @@ void client_call_expire(struct client_call *k, uint64_t now_ms)
     if (!k->ended && ppp_peer_deadline(k->ppp) <= now_ms)
         machine_error(k, ppp_peer_expire(k->ppp, now_ms, &k->ev_ppp));
     pump(k);
+    if (k->alone_at && k->alone_at <= now_ms)
+        maybe_up(k);
     if (k->hangup && k->hangup_at && k->hangup_at <= now_ms) {
         k->hangup_at = 0;
         machine_error(k, sstp_client_disconnect(&k->sstp, now_ms, &k->ev_sstp));

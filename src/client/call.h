@@ -51,6 +51,7 @@ struct client_call {
     bool told_lcp, heard;
     uint64_t hangup_at, close_at, now_ms;
     uint64_t cc_ms;          /* when CALL_CONNECTED went out */
+    uint64_t alone_at;       /* IPv6 came up and IPv4 did not: when it is up with IPv6 alone; 0: does not apply */
     struct ppp_peer_ip4 ip4; /* valid while ip4_up */
     struct ppp_peer_ip6 ip6;
     struct client_call_counts n;

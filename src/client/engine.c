@@ -574,11 +574,14 @@ static void use_config(struct client_engine *e)
 static void watch_signals(struct client_engine *e)
 {
     static const int which[2] = { SIGTERM, SIGUSR1 };
+    sigset_t none;
     for (int i = 0; i < 2; i++) {
         uv_signal_init(&e->loop.uv, &e->signal[i]);
         e->signal[i].data = e;
         uv_signal_start(&e->signal[i], on_signal, which[i]);
     }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL); /* the monitor blocks what it waits for */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole terminal's group: the monitor decides, by SIGTERM */
     signal(SIGHUP, SIG_IGN);

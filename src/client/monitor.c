@@ -25,6 +25,7 @@
 
 #define STOP_GRACE_S 8 /* the engine takes up to 7 s to hang up */
 #define CRL_FILES    1000
+#define ACCOUNT      "gatehouse" /* the default of worker.user */
 
 struct client_monitor {
     const struct client_config *cfg;
@@ -320,7 +321,10 @@ static int prepare(struct client_monitor *m, struct netconf_cfg *nc, char *err, 
                  "the network): run it with sudo or from the service manager");
         return ERR_USAGE;
     }
-    if (process_user_find(m->cfg->worker.user, &m->user)) {
+    /* Tried before anything was installed: the account that every system has is not ours alone, but good enough. */
+    bool found = process_user_find(m->cfg->worker.user, &m->user) == 0 ||
+                 (!strcmp(m->cfg->worker.user, ACCOUNT) && process_user_find("nobody", &m->user) == 0);
+    if (!found) {
         snprintf(err, cap,
                  "worker.user = \"%s\": there is no such account, or it is root: create it with "
                  "`useradd --system --no-create-home %s`",

@@ -35,6 +35,9 @@ int resolver_main(void)
 {
     struct resolver_ask ask;
     struct resolver_answer answer;
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL); /* the monitor blocks what it waits for */
     process_hide();
     signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the whole terminal's group: the monitor decides, by SIGTERM */
     signal(SIGHUP, SIG_IGN);
