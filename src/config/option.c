@@ -203,29 +203,15 @@ static void add_prefix(struct config_loader *l, const struct config_option *o, c
                        const char *text, void *base)
 {
     struct config_prefix *p = (struct config_prefix *)field(o, base) + *count(o, base);
-    char ip[INET6_ADDRSTRLEN];
-    size_t len = strcspn(text, "/"), digits = text[len] ? strspn(text + len + 1, "0123456789") : 0;
-    memset(p, 0, sizeof *p);
-    if (len < sizeof ip) {
-        memcpy(ip, text, len);
-        ip[len] = 0;
-        p->family = inet_pton(AF_INET, ip, p->ip) == 1 ? 4 : inet_pton(AF_INET6, ip, p->ip) == 1 ? 6 : 0;
-    }
-    long most = p->family == 4 ? 32 : 128;
-    long bits = !text[len]                                         ? most
-                : digits && digits <= 3 && !text[len + 1 + digits] ? strtol(text + len + 1, NULL, 10)
-                                                                   : -1;
-    if (!p->family || bits < 0 || bits > most) {
+    if (!config_prefix_parse(text, p)) {
         bad_value(l, o, s, text);
         return;
     }
-    for (long i = bits; i < most; i++)
-        if (p->ip[i / 8] & 0x80 >> i % 8) {
-            config_fail(l, s, "config-bad-value", "write the network's own address in front of the prefix",
-                        "%s.%s \"%s\" has bits set behind its prefix", o->section, o->name, text);
-            return;
-        }
-    p->bits = (uint8_t)bits;
+    if (!config_prefix_clean(p)) {
+        config_fail(l, s, "config-bad-value", "write the network's own address in front of the prefix",
+                    "%s.%s \"%s\" has bits set behind its prefix", o->section, o->name, text);
+        return;
+    }
     *count(o, base) += 1;
 }
 

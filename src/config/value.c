@@ -51,6 +51,35 @@ bool config_net4_parse(const char *text, struct config_net4 *out)
     return true;
 }
 
+bool config_prefix_parse(const char *text, struct config_prefix *out)
+{
+    struct config_prefix p = { 0 };
+    char ip[INET6_ADDRSTRLEN];
+    size_t len = strcspn(text, "/"), digits = text[len] ? strspn(text + len + 1, "0123456789") : 0;
+    if (len < sizeof ip) {
+        memcpy(ip, text, len);
+        ip[len] = 0;
+        p.family = inet_pton(AF_INET, ip, p.ip) == 1 ? 4 : inet_pton(AF_INET6, ip, p.ip) == 1 ? 6 : 0;
+    }
+    long most = p.family == 4 ? 32 : 128;
+    long bits = !text[len]                                         ? most
+                : digits && digits <= 3 && !text[len + 1 + digits] ? strtol(text + len + 1, NULL, 10)
+                                                                   : -1;
+    if (!p.family || bits < 0 || bits > most)
+        return false;
+    p.bits = (uint8_t)bits;
+    *out = p;
+    return true;
+}
+
+bool config_prefix_clean(const struct config_prefix *p)
+{
+    for (int i = p->bits; i < (p->family == 4 ? 32 : 128); i++)
+        if (p->ip[i / 8] & 0x80 >> i % 8)
+            return false;
+    return true;
+}
+
 /* ":443" and the end of the text; 0: something else. */
 static unsigned parse_port(const char *p)
 {

@@ -76,6 +76,14 @@ MUST_USE bool config_name_valid(const char *text);
  */
 MUST_USE int config_addr_parse(const char *text, bool allow_unix, struct config_addr *out);
 
+/*
+ * "10.0.0.0/8", "2001:db8::/32", or an address alone; false: not written so. Bits behind the prefix are kept: see
+ * config_prefix_clean().
+ */
+MUST_USE bool config_prefix_parse(const char *text, struct config_prefix *out);
+/* No bits are set behind the prefix. */
+MUST_USE bool config_prefix_clean(const struct config_prefix *p);
+
 /* "10.77.0.0/16"; false: not written so. Bits behind the prefix are kept: the caller judges. */
 MUST_USE bool config_net4_parse(const char *text, struct config_net4 *out);
 
