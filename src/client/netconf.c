@@ -124,7 +124,8 @@ int netconf_new(const struct netconf_cfg *cfg, struct netconf **out, char *err, 
         netconf_free(n);
         return rc;
     }
-    clean_one(&n->nl, cfg->folder, cfg->interface, cfg->resolv_conf);
+    if (!clean_one(&n->nl, cfg->folder, cfg->interface, cfg->resolv_conf))
+        netconf_dns_orphan(cfg->resolv_conf, cfg->interface);
     n->seen = netconf_route_seen(n);
     *out = n;
     return 0;

@@ -21,6 +21,7 @@
 #define RESOLVED       "/run/systemd/resolve"
 #define RESOLVECTL_MS  5000 /* it talks to a service on the same machine */
 #define RESOLVECTL_ERR 160  /* characters of what it says */
+#define HEAD           "# Written by gatehouse connect (%s). What stood here comes back when the call ends.\n"
 
 /* ---- resolvectl ---- */
 
@@ -48,7 +49,7 @@ static bool wait_bounded(pid_t pid, int out, char *err, size_t cap)
             err[have++] = chunk[i];
         if (p[1].revents && got <= 0)
             p[1].fd = -1;
-        if (n > 0 && p[0].revents && p[1].fd < 0)
+        if (n > 0 && (p[0].revents || pidfd < 0) && p[1].fd < 0)
             break;
         if (n > 0 && p[0].revents && got <= 0)
             break; /* a child of its own may hold the pipe */
@@ -221,6 +222,19 @@ bool netconf_dns_restore(const struct netconf_resolv *r, const char *interface)
     return ours && !rc;
 }
 
+void netconf_dns_orphan(const char *path, const char *interface)
+{
+    char head[160], have[160] = "";
+    int len = snprintf(head, sizeof head, HEAD, interface);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t n = fd < 0 ? 0 : pread(fd, have, sizeof have - 1, 0);
+    if (fd >= 0)
+        close(fd);
+    if (n >= len && !memcmp(have, head, (size_t)len))
+        log_warn(NULL, "dns-left", "a call's name servers stand there, and what was before is lost with its state file",
+                 LOG_S("path", path), LOG_S("interface", interface));
+}
+
 /* The lines that say how short names are completed; those work with any server. */
 static size_t keep_lines(char *out, const uint8_t *text, size_t len)
 {
@@ -247,10 +261,8 @@ static int text_make(const struct netconf *n, struct netconf_resolv *r)
     server_text(first, n->dns[0]);
     if (n->n_dns > 1)
         server_text(second, n->dns[1]);
-    int head = snprintf(text, 500,
-                        "# Written by gatehouse connect (%s). What stood here comes back when the call ends.\n"
-                        "nameserver %s\n%s%s%s",
-                        n->cfg->interface, first, *second ? "nameserver " : "", second, *second ? "\n" : "");
+    int head = snprintf(text, 500, HEAD "nameserver %s\n%s%s%s", n->cfg->interface, first, *second ? "nameserver " : "",
+                        second, *second ? "\n" : "");
     r->ours_len = (size_t)head + keep_lines(text + head, r->was, r->was_len);
     r->ours = (uint8_t *)text;
     return r->ours_len > NETCONF_RESOLV_MAX ? ERR_LIMIT : 0;

@@ -98,5 +98,7 @@ MUST_USE int netconf_dns_up(struct netconf *n, char *err, size_t cap);
 void netconf_dns_down(struct netconf *n);
 /* Puts resolv.conf back when what stands there is ours. True: it did. */
 bool netconf_dns_restore(const struct netconf_resolv *r, const char *interface);
+/* Says so when what stands there is ours though no state tells of it, as after a restart of the machine. */
+void netconf_dns_orphan(const char *path, const char *interface);
 
 #endif

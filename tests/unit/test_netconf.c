@@ -709,6 +709,14 @@ static void resolvectl(void **state)
     netconf_down(m->n);
     assert_file(m->fake_log, "dns ghc0 8.8.8.8\ndefault-route ghc0 yes\nrevert ghc0\n");
 
+    fake_put(m, "sleep 600 & echo $! >> pids"); /* a child of its own that holds the pipe does not hold us */
+    assert_int_equal(chdir(m->top), 0);
+    up(m, &w);
+    assert_string_equal(netconf_dns_way(m->n), "resolvectl");
+    netconf_down(m->n);
+    assert_int_equal(run("kill $(cat pids)"), 0);
+    assert_int_equal(chdir("/"), 0);
+
     fake_put(m, "echo 'Unit dbus-org.freedesktop.resolve1.service not found.' >&2; exit 1");
     up(m, &w); /* automatic: the other way */
     assert_string_equal(netconf_dns_way(m->n), "resolv.conf");
