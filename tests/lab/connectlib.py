@@ -13,9 +13,9 @@ import contextlib
 import json
 import os
 import re
-import signal
 import threading
 import time
+from signal import SIGTERM
 
 from lablib import Proc, check, conf_text, engine_user, gatehouse_path, merge, parse_log, wait_for
 
@@ -103,14 +103,14 @@ class Connect:
 
     def wait(self, timeout=20):
         """Its end by itself; returns the exit status."""
-        status = self.proc.wait(timeout)
+        wait_for(lambda: not self.alive(), timeout, lambda: f"the end of {self}: {self.tail()}")
         self.proc.close()
-        return status
+        return self.returncode
 
     def signal(self, num):
         self.proc.signal(num)
 
-    def stop(self, timeout=12, num=signal.SIGTERM):
+    def stop(self, timeout=12, num=SIGTERM):
         """Hangs up: status 0, a last event that says so, and the namespace as it was."""
         if not self.proc:
             return
@@ -126,7 +126,7 @@ class Connect:
     def close(self):
         """At once, whatever happens."""
         if self.proc:
-            self.signal(signal.SIGTERM)
+            self.signal(SIGTERM)
             with contextlib.suppress(Exception):
                 self.proc.p.wait(6)
             self.proc.close()
