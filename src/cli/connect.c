@@ -31,7 +31,8 @@ enum {
     OPT_INSECURE,
     OPT_ONCE,
     OPT_AUTH,
-    OPT_JSON
+    OPT_JSON,
+    OPT_PRINT_OPTIONS
 };
 
 static const struct option options[] = {
@@ -48,6 +49,7 @@ static const struct option options[] = {
     { "once", no_argument, NULL, OPT_ONCE },
     { "auth", required_argument, NULL, OPT_AUTH },
     { "json", no_argument, NULL, OPT_JSON },
+    { "print-options", no_argument, NULL, OPT_PRINT_OPTIONS },
     { NULL, 0, NULL, 0 },
 };
 
@@ -77,7 +79,7 @@ struct asked { /* the command line, before the file is read */
         const char *text;
     } set[64];
     size_t n;
-    bool json;
+    bool json, print_options;
 };
 
 static int read_options(int argc, char **argv, struct asked *a)
@@ -90,6 +92,8 @@ static int read_options(int argc, char **argv, struct asked *a)
             a->config = optarg;
         } else if (c == OPT_JSON) {
             a->json = true;
+        } else if (c == OPT_PRINT_OPTIONS) {
+            a->print_options = true;
         } else if (a->n == sizeof a->set / sizeof a->set[0]) {
             cli_fail("too many options: write them into a file for -c");
             return EXIT_USAGE;
@@ -164,6 +168,11 @@ static int find_proxy(struct client_config *cfg, struct http_url *proxy)
     }
     if (http_url_parse(url, "http", proxy, why, sizeof why) || proxy->https) {
         cli_fail("proxy: %s", proxy->https ? "TLS to a proxy is not known here: give it as http://HOST:PORT" : why);
+        return EXIT_USAGE;
+    }
+    if (url == cfg->proxy.url && proxy->password[0]) {
+        cli_fail("proxy: a URL with a password can be read by others ('ps'): leave it out and be asked for it, or give "
+                 "proxy.password-file or the credential \"proxy-password\"");
         return EXIT_USAGE;
     }
     char authority[264];
@@ -287,6 +296,10 @@ int cli_connect(int argc, char **argv)
     struct http_url proxy;
     char why[400];
     int rc = read_options(argc, argv, &a);
+    if (!rc && a.print_options) {
+        client_config_print_options(stdout);
+        return EXIT_GOOD;
+    }
     if (!rc && argc - optind > 1) {
         cli_fail("one URL at a time; 'gatehouse connect --help' tells more");
         rc = EXIT_USAGE;
