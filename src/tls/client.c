@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/wr.h"
+#include "tls/bundle.h"
 #include "tls/internal.h"
 #include "tls/pem.h"
 #include "tls/verdict.h"
@@ -141,11 +142,11 @@ const struct tls_judgement *tls_peer_judgement(const struct tls_peer *p)
 
 /* ---- what is trusted ---- */
 
-static int store_fill(X509_STORE *store, const char *pem, size_t len, const char *what, bool lax, char *err, size_t cap)
+static int authorities_add(X509_STORE *store, const char *pem, size_t len, char *err, size_t cap)
 {
     STACK_OF(X509) *list = NULL;
     struct tls_pem_error e;
-    int rc = tls_pem_bundle(pem, len, what, lax, &list, &e);
+    int rc = tls_pem_bundle(pem, len, "the file of authorities", &list, &e);
     if (rc == ERR_USAGE)
         return fail(err, cap, e.text);
     for (int i = 0; !rc && i < sk_X509_num(list); i++)
@@ -169,10 +170,8 @@ static int trust_set(struct tls_client *c, const struct tls_client_cfg *cfg, cha
     memcpy(t->pin, cfg->pin, sizeof t->pin);
     t->n_pins = cfg->n_pins;
     if (cfg->ca_pem)
-        return store_fill(t->store, cfg->ca_pem, cfg->ca_len, "the file of authorities", false, err, cap);
-    if (cfg->system_pem)
-        return store_fill(t->store, cfg->system_pem, cfg->system_len, "the system's bundle", true, err, cap);
-    return 0;
+        return authorities_add(t->store, cfg->ca_pem, cfg->ca_len, err, cap);
+    return cfg->system_pem ? tls_bundle_add(t->store, cfg->system_pem, cfg->system_len) : 0;
 }
 
 /* ---- the context ---- */

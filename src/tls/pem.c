@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,7 +66,7 @@ static X509 *next_cert(BIO *bio, const char *what, int number, int *rc, struct t
     return x;
 }
 
-static int certs_read(BIO *bio, const char *what, int max, bool lax, STACK_OF(X509) * list, struct tls_pem_error *e)
+static int certs_read(BIO *bio, const char *what, int max, STACK_OF(X509) * list, struct tls_pem_error *e)
 {
     int rc = 0;
     for (int n = 1; !rc; n++) {
@@ -79,20 +80,18 @@ static int certs_read(BIO *bio, const char *what, int max, bool lax, STACK_OF(X5
         else if (x)
             continue;
         X509_free(x);
-        if (lax && !x)
-            rc = 0;
     }
     return rc;
 }
 
-static int certs_open(const char *pem, size_t len, const char *what, int max, bool lax, STACK_OF(X509) * *out,
+static int certs_open(const char *pem, size_t len, const char *what, int max, STACK_OF(X509) * *out,
                       struct tls_pem_error *e)
 {
     BIO *bio = NULL;
     int rc = open_text(pem, len, what, &bio, e);
     STACK_OF(X509) *list = rc ? NULL : sk_X509_new_null();
     if (!rc)
-        rc = list ? certs_read(bio, what, max, lax, list, e) : ERR_NOMEM;
+        rc = list ? certs_read(bio, what, max, list, e) : ERR_NOMEM;
     BIO_free(bio);
     if (!rc && !sk_X509_num(list))
         rc = fail(e, TLS_PEM_NONE, "no certificate in %s: it must be PEM, the leaf first", what);
@@ -105,13 +104,12 @@ static int certs_open(const char *pem, size_t len, const char *what, int max, bo
 
 int tls_pem_chain(const char *pem, size_t len, const char *what, STACK_OF(X509) * *out, struct tls_pem_error *e)
 {
-    return certs_open(pem, len, what, TLS_PEM_CHAIN_MAX + 1, false, out, e);
+    return certs_open(pem, len, what, TLS_PEM_CHAIN_MAX + 1, out, e);
 }
 
-int tls_pem_bundle(const char *pem, size_t len, const char *what, bool lax, STACK_OF(X509) * *out,
-                   struct tls_pem_error *e)
+int tls_pem_bundle(const char *pem, size_t len, const char *what, STACK_OF(X509) * *out, struct tls_pem_error *e)
 {
-    int rc = certs_open(pem, len, what, INT_MAX, lax, out, e);
+    int rc = certs_open(pem, len, what, INT_MAX, out, e);
     if (rc == ERR_USAGE && e->fault == TLS_PEM_NONE)
         return fail(e, TLS_PEM_NONE, "no certificate in %s: it must be PEM, `BEGIN CERTIFICATE`", what);
     return rc;

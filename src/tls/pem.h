@@ -7,7 +7,6 @@
 #define GH_TLS_PEM_H
 
 #include <openssl/x509.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -40,9 +39,8 @@ struct tls_pem_error {
 MUST_USE int tls_pem_chain(const char *pem, size_t len, const char *what, STACK_OF(X509) * *out,
                            struct tls_pem_error *e);
 
-/* The same for any number of certificates, as a bundle of authorities has them. lax: those that cannot be read are
- * passed over. */
-MUST_USE int tls_pem_bundle(const char *pem, size_t len, const char *what, bool lax, STACK_OF(X509) * *out,
+/* The same for any number of certificates, as a bundle of authorities has them. */
+MUST_USE int tls_pem_bundle(const char *pem, size_t len, const char *what, STACK_OF(X509) * *out,
                             struct tls_pem_error *e);
 
 /* Revocation lists: PEM with one at least, or one in DER. Up to TLS_CRL_FILE_MAX bytes. */

@@ -1080,6 +1080,77 @@ static void test_damaged_bundle(void **state)
     assert_int_equal(tls_client_new(&strict, &c, err, sizeof err), ERR_USAGE);
 }
 
+/* Key identifiers, by which namesakes are told apart; what is derived from the certificate is made again. */
+static void identify(struct test_cert *c, const struct test_cert *issuer, EVP_PKEY *signer)
+{
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, issuer ? issuer->x : c->x, c->x, NULL, NULL, 0);
+    const struct {
+        int nid;
+        const char *value;
+    } t[] = { { NID_subject_key_identifier, "hash" }, { NID_authority_key_identifier, "keyid" } };
+    for (size_t i = 0; i < 2; i++) {
+        X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, &ctx, t[i].nid, t[i].value);
+        assert_non_null(e);
+        X509_add_ext(c->x, e, -1);
+        X509_EXTENSION_free(e);
+    }
+    assert_true(X509_sign(c->x, signer, EVP_sha256()) > 0);
+    X509_digest(c->x, EVP_sha1(), c->sha1, NULL);
+    X509_digest(c->x, EVP_sha256(), c->sha256, NULL);
+    BIO *bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_X509(bio, c->x);
+    free(c->chain_pem);
+    c->chain_pem = test_bio_text(bio);
+}
+
+/* Authorities of one name and several keys, and one client for many connections. */
+static void test_bundle_of_namesakes(void **state)
+{
+    (void)state;
+    EVP_PKEY *keys[] = { other_key, root_key, ca_key };
+    struct test_cert twin[3], leaf[3];
+    char pem[16384];
+    for (size_t i = 0; i < 3; i++) {
+        pki_make(&twin[i], keys[i], "twin", NULL);
+        identify(&twin[i], NULL, keys[i]);
+        leaf[i] = leaf_of(&twin[i], "x", HOST_SAN, NULL);
+        identify(&leaf[i], &twin[i], keys[i]);
+    }
+    size_t len = (size_t)snprintf(pem, sizeof pem, "%s%s%s%s", twin[0].chain_pem, other_root.chain_pem,
+                                  twin[1].chain_pem, twin[0].chain_pem);
+    struct dialled how = { .leaf = &leaf[1], .no_ca = true };
+    how.cfg.system_pem = pem;
+    how.cfg.system_len = len;
+    struct duo first;
+    duo_open(&first, &how);
+    for (size_t i = 0; i < 6; i++) { /* the last of the three is not in the bundle */
+        struct dialled next = { .leaf = &leaf[i % 3], .cfg = how.cfg, .no_ca = true };
+        struct duo d;
+        duo_open(&d, &next);
+        tls_stream_free(d.s);
+        d.s = tls_stream_new_client(first.client, d.fd[1], HOST, true);
+        assert_int_equal(duo_handshake(&d), i % 3 == 2 ? ERR_AUTH : 0);
+        duo_close(&d);
+    }
+    assert_int_equal(duo_handshake(&first), 0);
+    duo_close(&first);
+    for (size_t cut = 0; cut < len; cut += 7) { /* whatever is left of it is no reason to stop */
+        struct tls_client_cfg cfg = { .system_pem = pem, .system_len = cut };
+        struct tls_client *c;
+        char err[300];
+        assert_int_equal(tls_client_new(&cfg, &c, err, sizeof err), 0);
+        tls_client_free(c);
+    }
+    how.cfg.system_len = strlen(twin[0].chain_pem) - 30;
+    how.leaf = &leaf[0];
+    refused(&how, TLS_FAULT_UNKNOWN_CA, SSL_AD_UNKNOWN_CA);
+    for (size_t i = 0; i < 3; i++) {
+        test_cert_free(&leaf[i]);
+        test_cert_free(&twin[i]);
+    }
+}
+
 static void test_fault_names(void **state)
 {
     (void)state;
@@ -1121,6 +1192,7 @@ int main(void)
         cmocka_unit_test(test_long_chains),
         cmocka_unit_test(test_bad_configurations),
         cmocka_unit_test(test_damaged_bundle),
+        cmocka_unit_test(test_bundle_of_namesakes),
         cmocka_unit_test(test_fault_names),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
