@@ -788,7 +788,8 @@ class Page(unittest.TestCase):
         """docs/check.md has each code of the source once, and no others."""
         codes = set()
         for folder, pattern, code in (("src/cli", r"(check\w*|certfile|certjudge)\.c", r'"([a-z]+(?:-[a-z0-9]+)+)"'),
-                                      ("src/server", r"config\w*\.c", r'"(config-[a-z-]+)"')):
+                                      ("src/server", r"config\w*\.c", r'"(config-[a-z-]+)"'),
+                                      ("src/config", r"\w+\.c", r'"(config-[a-z-]+)"')):
             for name in os.listdir(os.path.join(SOURCE, folder)):
                 if re.fullmatch(pattern, name):
                     codes |= set(re.findall(code, read(os.path.join(SOURCE, folder, name))))
