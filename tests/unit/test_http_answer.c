@@ -314,8 +314,7 @@ static void test_bounds(void **state)
 static const char *const samples[] = {
     "HTTP/1.1 200\r\nContent-Length: 18446744073709551615\r\nServer: Microsoft-HTTPAPI/2.0\r\n\r\n",
     "HTTP/1.0 407 Proxy Authentication Required\nProxy-Authenticate: Basic realm=\"x\"\nConnection: close\n\n",
-    "HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 3\r\nContent-Length: 3\r\nTransfer-Encoding: "
-    "chunked\r\n\r\n",
+    "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 3\r\nContent-Length: 3\r\nConnection: close\r\n\r\n",
     "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
     "HTTP/1.1 200 OK\r\nX: y\r\n z\r\n\r\n",
 };
