@@ -15,6 +15,7 @@
 #include "client/config.h"
 #include "client/monitor.h"
 #include "client/call.h"
+#include "client/causes.h"
 #include "http/url.h"
 
 #define PASSWORD_MAX 1024
@@ -315,6 +316,12 @@ int cli_connect(int argc, char **argv)
     if (!rc && client_config_check(cfg, why, sizeof why)) {
         cli_fail("%s", why);
         rc = EXIT_USAGE;
+    }
+    if (!rc && geteuid() != 0) { /* before anybody types a password */
+        cli_fail(
+            "connect needs root for the interface, routes and DNS (it gives that up for everything that talks to the "
+            "network): run it with sudo or from the service manager");
+        rc = CLIENT_EXIT_LOCAL;
     }
     enum client_mode mode = a.json ? CLIENT_MODE_JSON : isatty(STDERR_FILENO) ? CLIENT_MODE_TERMINAL : CLIENT_MODE_LOG;
     if (!rc)

@@ -315,12 +315,6 @@ static int listen_control(struct client_monitor *m, char *err, size_t cap)
 
 static int prepare(struct client_monitor *m, struct netconf_cfg *nc, char *err, size_t cap)
 {
-    if (geteuid() != 0) {
-        snprintf(err, cap,
-                 "connect needs root for the interface, routes and DNS (it gives that up for everything that talks to "
-                 "the network): run it with sudo or from the service manager");
-        return ERR_USAGE;
-    }
     /* Tried before anything was installed: the account that every system has is not ours alone, but good enough. */
     bool found = process_user_find(m->cfg->worker.user, &m->user) == 0 ||
                  (!strcmp(m->cfg->worker.user, ACCOUNT) && process_user_find("nobody", &m->user) == 0);
