@@ -749,6 +749,33 @@ static void test_crl_files(void **state)
     OPENSSL_free(der.p);
 }
 
+/* A list is as old as the moment says that was asked for. */
+static void test_crl_at_another_time(void **state)
+{
+    (void)state;
+    struct dialled how = { .leaf = &good, .sent = { &ca } };
+    how.crl[0] = crl_make(&ca, ca_key, -600, 600, NULL, false);
+    how.cfg.now_s = start_s + 900;
+    refused(&how, TLS_FAULT_CRL, SSL_AD_UNKNOWN_CA);
+    how.cfg.now_s = start_s + 500;
+    trusted(&how);
+    OPENSSL_free(how.crl[0].p);
+}
+
+/* Whose certificate is pinned need not answer for its authority's. */
+static void test_pin_below_expired(void **state)
+{
+    (void)state;
+    struct test_cert by = test_cert_issue(&(struct test_spec){
+        .key = ca_key, .cn = "old", .issuer = &root, .ca = true, .from_s = -2 * DAY, .to_s = -DAY });
+    struct test_cert leaf = leaf_of(&by, "x", NULL, NULL);
+    struct dialled how = { .leaf = &leaf, .sent = { &by }, .no_ca = true, .cfg = { .n_pins = 1 } };
+    memcpy(how.cfg.pin[0], leaf.sha256, 32);
+    assert_false(trusted(&how).dates_ok);
+    test_cert_free(&leaf);
+    test_cert_free(&by);
+}
+
 /* A pinned one needs no list, and is refused when one has it. */
 static void test_pin_and_crl(void **state)
 {
@@ -1180,6 +1207,8 @@ int main(void)
         cmocka_unit_test(test_pin_and_ca),
         cmocka_unit_test(test_crls),
         cmocka_unit_test(test_crl_files),
+        cmocka_unit_test(test_crl_at_another_time),
+        cmocka_unit_test(test_pin_below_expired),
         cmocka_unit_test(test_pin_and_crl),
         cmocka_unit_test(test_staples),
         cmocka_unit_test(test_old_versions),
