@@ -523,6 +523,8 @@ static int load_trust(struct client_engine *e, struct client_end *why)
         rc = tls_client_new(&c, &e->tls, err, sizeof err);
     for (uint32_t i = 0; !rc && i < CRLS_MAX; i++) {
         rc = ask_blob(e, CLIENT_CRL, i, &crl, &len, &m);
+        if (rc)
+            snprintf(err, sizeof err, "%.299s", m.text);
         if (rc || !crl)
             break;
         rc = tls_client_add_crl(e->tls, crl, len, err, sizeof err);
