@@ -145,8 +145,25 @@ static void login_failed(struct client_call *k, const char *text)
         }
 }
 
+/* A server that has no further method may say so by ending PPP: were all that it asked for ones that we refuse? */
+static bool methods_refused(const struct client_call *k, char *list, size_t cap)
+{
+    unsigned theirs = ppp_peer_methods(k->ppp);
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof k->cfg->ppp.auth; i++)
+        if (theirs & 1u << k->cfg->ppp.auth[i])
+            return false;
+    list[0] = 0;
+    for (unsigned m = PPP_AUTH_NONE + 1; m < PPP_AUTH_METHODS && n < cap; m++)
+        if (theirs & 1u << m)
+            n +=
+                (size_t)snprintf(list + n, cap - n, "%s%s", n ? ", " : "", client_method_name((enum ppp_auth_method)m));
+    return n > 0;
+}
+
 static void ppp_down(struct client_call *k, const struct ev *ev)
 {
+    char list[64];
     struct ppp_down d;
     memcpy(&d, ev->data, sizeof d);
     d.text[sizeof d.text - 1] = 0;
@@ -154,6 +171,8 @@ static void ppp_down(struct client_call *k, const struct ev *ev)
     case PPP_DOWN_PEER_TERMINATE:
         if (k->told_lcp && !k->cc_ms) /* some servers say no by this alone */
             set_end(k, CLIENT_LOGIN, "the server ended PPP instead of a verdict%s%s", d.text[0] ? ": " : "", d.text);
+        else if (!k->told_lcp && methods_refused(k, list, sizeof list))
+            set_end(k, CLIENT_NO_METHOD, "the server wants only %s, and ends PPP: %s", list, d.text);
         else
             set_end(k, k->up ? CLIENT_HUNG_UP : CLIENT_PPP, "%s%s", k->up ? "" : "the server ended PPP: ", d.text);
         break;
