@@ -342,6 +342,7 @@ static void on_frame(void *arg, struct rd frame)
         } else {
             k->n.rx_packets++;
             k->n.rx_bytes += v.len;
+            k->heard_data = true;
             uint8_t *data = tunnel_writable(&k->stream, frame.p);
             if (!pkt_batch_add(&k->batch, data, v.len)) {
                 flush_batch(k);
@@ -381,10 +382,12 @@ static struct tunnel_sink sink_of(struct client_call *k)
 static void receive(struct client_call *k)
 {
     struct tunnel_sink sink = sink_of(k);
-    k->more = k->heard = false;
+    k->more = k->heard = k->heard_data = false;
     int rc = tunnel_receive(&k->stream, &sink, READS_PER_WAKEUP, &k->more);
     if (k->heard)
         sstp_client_alive(&k->sstp, k->now_ms);
+    if (k->heard_data)
+        ppp_peer_alive(k->ppp, k->now_ms);
     if (rc && rc != ERR_AGAIN && k->stream.unframed)
         break_off(k, CLIENT_SSTP, "the SSTP stream lost its framing");
     else if (rc && rc != ERR_AGAIN && !k->broken)

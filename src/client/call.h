@@ -48,7 +48,7 @@ struct client_call {
     struct evq ev_sstp, ev_ppp;
     uint8_t *ev_mem; /* of both queues */
     bool sstp_up, ip4_up, ip6_up, up, ended, closing, broken, hangup, blocked, more;
-    bool told_lcp, heard;
+    bool told_lcp, heard, heard_data;
     uint64_t hangup_at, close_at, now_ms;
     uint64_t cc_ms;          /* when CALL_CONNECTED went out */
     uint64_t alone_at;       /* IPv6 came up and IPv4 did not: when it is up with IPv6 alone; 0: does not apply */

@@ -19,11 +19,12 @@
 #include "client/report.h"
 #include "priv/process.h"
 
-#define TICK_MS   5000 /* how often a sleep of the machine is looked for */
-#define SLEPT_MS  2000 /* a gap between the clocks that is one */
-#define DOUBT_MS  5000 /* after a change: how long the server may be silent */
-#define CRLS_MAX  1000
-#define STEADY_MS 60000 /* a call that was up so long: the next wait begins small again */
+#define TICK_MS         5000 /* how often a sleep of the machine is looked for */
+#define SLEPT_MS        2000 /* a gap between the clocks that is one */
+#define DOUBT_MS        5000 /* after a change: how long the server may be silent */
+#define CRLS_MAX        1000
+#define LCP_ECHO_MISSES 3
+#define STEADY_MS       60000 /* a call that was up so long: the next wait begins small again */
 
 /* ---- asking the monitor ---- */
 
@@ -568,6 +569,7 @@ static void use_config(struct client_engine *e)
     e->call_cfg.ppp = (struct ppp_peer_cfg){ .mru = (uint16_t)c->tunnel.mtu, .dns = true, .ipv6 = c->tunnel.ipv6 };
     memcpy(e->call_cfg.ppp.auth, c->login.auth, sizeof e->call_cfg.ppp.auth);
     e->call_cfg.ppp.lcp_echo_idle_ms = e->call_cfg.sstp.echo_idle_ms;
+    e->call_cfg.ppp.lcp_echo_misses = LCP_ECHO_MISSES;
     e->call_cfg.secret = &e->secret;
     e->call_cfg.rng.fill = random_fill;
     e->backoff = (struct backoff){ (uint32_t)c->reconnect.first_s * 1000, (uint32_t)c->reconnect.max_s * 1000, 0 };

@@ -23,7 +23,8 @@ struct ppp_peer {
     uint32_t auth_error; /* ppp_peer_auth_error() */
     uint8_t phase;       /* enum phase */
     uint8_t echoes_missed;
-    bool no_address; /* IPCP ended since the server gives none */
+    bool echo_answered; /* the server does answer ours, so its silence means something */
+    bool no_address;    /* IPCP ended since the server gives none */
 };
 
 struct ppp_peer *ppp_peer_new(const struct ppp_peer_cfg *cfg, const struct ppp_secret *secret, struct rng rng)
@@ -284,7 +285,7 @@ static void input_lcp(struct ppp_peer *l, struct rd info, uint64_t now_ms, struc
     switch (pkt.code) {
     case CP_CONF_REQ: input_lcp_request(l, &pkt, now_ms, out); return;
     case CP_PROT_REJ: protocol_rejected(l, pkt.data, now_ms, out); return;
-    case CP_ECHO_REP:
+    case CP_ECHO_REP: l->echo_answered = true; return;
     case CP_DISCARD_REQ: return;
     case CP_TERM_REQ: terminate_requested(l, &pkt, now_ms, out); return;
     default: cp_input(&l->lcp.cp, &pkt, now_ms, out); return;
@@ -414,7 +415,7 @@ static void expire_echo(struct ppp_peer *l, uint64_t now_ms, struct evq *out)
 {
     if (l->phase != NETWORK || now_ms < l->echo_ms)
         return;
-    if (l->cfg->lcp_echo_misses && l->echoes_missed >= l->cfg->lcp_echo_misses) {
+    if (l->cfg->lcp_echo_misses && l->echo_answered && l->echoes_missed >= l->cfg->lcp_echo_misses) {
         set_cause(l, PPP_DOWN_ECHO, "echoes unanswered");
         l->phase = TERMINATE;
         cp_event(&l->lcp.cp, CP_EV_DOWN, now_ms, out);

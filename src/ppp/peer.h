@@ -28,7 +28,8 @@ struct ppp_peer_cfg {
     bool dns;                  /* ask for name servers */
     bool ipv6;                 /* IPV6CP; else Protocol-Reject */
     uint32_t lcp_echo_idle_ms; /* 0: no LCP echoes of ours */
-    uint8_t lcp_echo_misses;   /* unanswered ones until the link is down; 0: they never end it (SSTP's hello does) */
+    /* Unanswered ones until the link is down, for a server that has answered one before; 0: they never end it. */
+    uint8_t lcp_echo_misses;
     /*
      * Do not log in: answer each authentication method of the server's Configure-Request with a Nak for another one,
      * until it has none that is new, then end the link (PPP_DOWN_OUR_TERMINATE). ppp_peer_methods() has the list.
