@@ -264,7 +264,8 @@ static void print_client_status(const struct control *c, const json_t *j)
     if (json_object_get(j, "retry_in_ms"))
         printf("next dial    in %" PRId64 " s\n", num(j, "retry_in_ms") / 1000);
     if (last)
-        printf("last end     %s: %s\n             %s\n", str(last, "cause"), str(last, "text"), str(last, "remedy"));
+        printf("last end     %s%s%s\n             %s\n", str(last, "what"), *str(last, "text") ? ": " : "",
+               str(last, "text"), str(last, "remedy"));
 }
 
 /* The socket of the one client that runs, or of the interface that was named. */

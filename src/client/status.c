@@ -53,10 +53,11 @@ static json_t *status_json(struct client_engine *e)
         json_object_set_new(j, "call", call_json(e));
     if (j && e->retry_timer.pos)
         json_object_set_new(j, "retry_in_ms", json_integer((json_int_t)(e->retry_timer.deadline_ms - now)));
-    if (j && e->last.text[0])
+    if (j && e->last.cause != CLIENT_OK)
         json_object_set_new(j, "last_end",
-                            json_pack("{s:s s:s s:b s:s}", "cause", client_causes[e->last.cause].name, "text",
-                                      e->last.text, "was_up", e->last_was_up, "remedy", client_end_remedy(&e->last)));
+                            json_pack("{s:s s:s s:s s:b s:s}", "cause", client_causes[e->last.cause].name, "what",
+                                      client_causes[e->last.cause].text, "text", e->last.text, "was_up", e->last_was_up,
+                                      "remedy", client_end_remedy(&e->last)));
     return j;
 }
 
