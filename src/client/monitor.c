@@ -357,10 +357,10 @@ static void put_away(struct client_monitor *m)
         kill(m->resolver, SIGTERM);
         process_reap(m->resolver);
     }
-    netconf_free(m->net);
     if (m->control_path)
-        unlink(m->control_path);
+        unlink(m->control_path); /* before the lock is given away: the next owner makes one of that name */
     free(m->control_path);
+    netconf_free(m->net);
     const int fds[] = { m->channel, m->control, m->self, m->signals };
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++)
         if (fds[i] >= 0)

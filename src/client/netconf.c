@@ -65,14 +65,14 @@ static bool clean_one(struct netlink *nl, const char *folder, const char *interf
     return true;
 }
 
-/* "ghc0.state" -> "ghc0" */
-static bool state_name(const char *file, char out[NETCONF_NAME_MAX + 1])
+/* "ghc0.state", ".state" -> "ghc0" */
+static bool name_before(const char *file, const char *ending, char out[NETCONF_NAME_MAX + 1])
 {
-    size_t len = strlen(file), ending = strlen(".state");
-    if (len <= ending || len - ending > NETCONF_NAME_MAX || strcmp(file + len - ending, ".state") != 0)
+    size_t len = strlen(file), tail = strlen(ending);
+    if (len <= tail || len - tail > NETCONF_NAME_MAX || strcmp(file + len - tail, ending) != 0)
         return false;
-    memcpy(out, file, len - ending);
-    out[len - ending] = 0;
+    memcpy(out, file, len - tail);
+    out[len - tail] = 0;
     return netconf_name_valid(out);
 }
 
@@ -90,9 +90,13 @@ unsigned netconf_clean(const char *folder, const char *resolv_conf)
     for (const struct dirent *e; (e = readdir(dir));) {
         char interface[NETCONF_NAME_MAX + 1], ignored[256];
         int lock;
-        if (!state_name(e->d_name, interface) || netconf_lock(folder, interface, &lock, ignored, sizeof ignored))
+        bool sock = name_before(e->d_name, ".sock", interface);
+        if ((!sock && !name_before(e->d_name, ".state", interface)) ||
+            netconf_lock(folder, interface, &lock, ignored, sizeof ignored))
             continue;
         done += clean_one(&nl, folder, interface, resolv_conf);
+        if (sock)
+            unlinkat(dirfd(dir), e->d_name, 0); /* nobody listens there: whoever does has the lock */
         netconf_unlock(folder, interface, lock);
     }
     netlink_close(&nl);
