@@ -207,7 +207,10 @@ static void on_ppp(struct client_call *k, const struct ev *ev)
         k->ip6_up = true;
         maybe_up(k);
         return;
-    case PPP_EV_IP6_DOWN: k->ip6_up = false; return;
+    case PPP_EV_IP6_DOWN:
+        k->ip6_up = false;
+        k->alone_at = 0;
+        return;
     case PPP_EV_DOWN: ppp_down(k, ev); return;
     }
 }
