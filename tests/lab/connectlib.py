@@ -118,8 +118,8 @@ class Connect:
         self.signal(num)
         status = self.wait(timeout)
         check(status == 0, f"connect ended with {status} after a signal: {self.tail()}")
-        last = self.events()[-1]
-        check(last["event"] == "end" and last["cause"] == "ok" and last["exit"] == 0, f"the last event is {last}")
+        last = (self.events() or [{}])[-1]
+        check(last == {"event": "end", "cause": "ok", "exit": 0}, f"the last event is {last}")
         if self.alone:
             self.check_nothing_left()
 
@@ -170,13 +170,13 @@ class Connect:
         """
         causes = {causes} if isinstance(causes, str) else set(causes)
         status = self.wait(timeout)
-        said, last = self.events("failed") + self.events("down"), self.events()[-1]
+        said, last = self.events("failed") + self.events("down"), (self.events() or [{}])[-1]
         check(len(said) == 1, f"{len(said)} events instead of one: {self.tail()}")
         e = said[0]
         check(event in (None, e["event"]), f"event {e['event']} instead of {event}")
         check(e["cause"] in causes, f"cause {e['cause']}, expected {sorted(causes)}: {e['text']}")
         check(status == EXIT[e["cause"]], f"exit status {status} for {e['cause']}")
-        check(last["event"] == "end" and last["exit"] == status and last["cause"] == e["cause"],
+        check((last["event"], last.get("exit"), last.get("cause")) == ("end", status, e["cause"]),
               f"the last event is {last}")
         line = f"{e['what']} {e['text']} {e['remedy']} {e['windows']}"
         check(e["what"] and line.isprintable() and line.isascii(), f"no clear line: {e}")

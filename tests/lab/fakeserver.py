@@ -168,11 +168,12 @@ HOSTILE = {
     "chap-endless": _quirk("chap-endless"),
     # negotiation without end
     "endless-nak": {"naks": -1}, "endless-lcp-nak": _quirk("lcp-nak"), "endless-lcp-reject": _quirk("lcp-reject"),
-    "endless-lcp-request": _quirk("lcp-request"), "endless-ipcp-nak": _quirk("ipcp-nak"),
-    "endless-ipcp-reject": _quirk("ipcp-reject"),
+    "endless-lcp-request": _quirk("lcp-request"), "endless-ipcp-nak": _quirk("ipcp-nak", ipv6cp="reject"),
+    "endless-ipcp-reject": _quirk("ipcp-reject", ipv6cp="reject"),
     # addresses that nobody can have
-    **{f"address-{a}": {"client_ip": a} for a in ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255")},
-    "address-ours": {"client_ip": "10.99.0.1"}, "dns-loopback": {"dns": ("127.0.0.1", "0.0.0.0")},
+    **{f"address-{a}": {"client_ip": a, "ipv6cp": "reject"} for a in ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255")},
+    "address-ours": {"client_ip": "10.99.0.1", "ipv6cp": "reject"}, "no-ipcp": _quirk("no-ipcp", ipv6cp="reject"),
+    "ipv6-alone": _quirk("no-ipcp"), "dns-loopback": {"dns": ("127.0.0.1", "0.0.0.0")},
     # HTTP
     "head-drip": _quirk("head-drip"), "head-flood": _quirk("head-flood"), "head-lines": _quirk("head-lines"),
     "trailing-zeros": _quirk("trailing-zeros"), "trailing-text": _quirk("trailing-text"),
@@ -706,7 +707,7 @@ class Call:
                 self.auth.input(protocol, code, ident, data)
         elif not self.authed:
             pass
-        elif protocol == IPCP:
+        elif protocol == IPCP and not self.odd("no-ipcp"):
             if time.monotonic() < self.authed_at + self.habit.ipcp_silent_s and code == CONF_REQ:
                 self.log("dropped", protocol="IPCP")
                 return
@@ -816,7 +817,7 @@ class Call:
         if self.odd("ipcp-reject"):
             return asked or [(99, b"")], []
         if self.odd("ipcp-nak"):
-            good[3] = f"10.99.0.{random.randrange(3, 250)}"
+            good[3] = f"10.99.0.{self.counts['requests'] % 200 + 3}"
         for kind, value in asked:
             if kind not in good:
                 reject.append((kind, value))
@@ -857,14 +858,15 @@ class Call:
             self.bad_options(IPCP)
         if self.habit.ccp:
             self.begin(self.cps[CCP])
-        if self.habit.ipcp_request and not self.habit.ipcp_silent_s:
+        if self.habit.ipcp_request and not self.habit.ipcp_silent_s and not self.odd("no-ipcp"):
             self.begin(self.cps[IPCP])
         if self.held:
             held, self.held = self.held, None
             self.on_connected(held)
 
     def look_up(self):
-        if self.state == "connected" and self.cps[IPCP].open() and not self.is_up:
+        network = self.cps[IPV6CP if self.odd("no-ipcp") else IPCP]
+        if self.state == "connected" and network.open() and not self.is_up:
             self.is_up = True
             self.log("up", ip=self.habit.client_ip, method=self.method, mru=self.client_mru,
                      ipv6=self.cps[IPV6CP].open())
@@ -916,7 +918,7 @@ class Call:
         for _ in range(50):
             self.send(packet(b"\xff\x03" + _u16(LCP) + cp(11, 1, self.magic + b"x" * 4079)))
         if self.cps[LCP].open():
-            for n in range(50):
+            for n in range(8):
                 self.send(packet(b"\xff\x03" + _u16(LCP) + cp(LCP_ECHO, n, self.magic + b"x" * 4079)))
         if self.is_up:
             for _ in range(200):
