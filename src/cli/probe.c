@@ -52,6 +52,8 @@ static void on_progress(void *arg, const char *address, const char *what)
 
 /* ---- text ---- */
 
+#define LABEL "    %-12s "
+
 static void date_text(int64_t s, char *out, size_t cap)
 {
     time_t t = (time_t)s;
@@ -60,37 +62,67 @@ static void date_text(int64_t s, char *out, size_t cap)
     strftime(out, cap, "%Y-%m-%d", &tm);
 }
 
-static void print_leaf(const char *how, const struct probe_tls *t)
+static bool same_certificate(const struct probe_tls *a, const struct probe_tls *b)
+{
+    return a->n_chain && b->n_chain && !memcmp(a->chain[0].sha256, b->chain[0].sha256, 32);
+}
+
+static void print_certificate(const char *label, const struct probe_tls *t)
 {
     char from[32], to[32], hex[65];
-    if (!t->tried)
-        return;
-    if (!t->good) {
-        printf("    %-12s %s\n", how, t->error);
-        return;
-    }
-    printf("    %-12s %s, %s%s%s\n", how, t->version, t->cipher, t->alpn[0] ? ", ALPN " : "", t->alpn);
-    if (!t->n_chain) {
-        printf("    %-12s no certificate\n", "");
-        return;
-    }
     const struct tls_peer_cert *c = &t->chain[0];
+    const struct tls_verdict *v = &t->verdict;
     date_text(c->not_before_s, from, sizeof from);
     date_text(c->not_after_s, to, sizeof to);
-    printf("    %-12s %s, %s, %s to %s\n", "", c->names[0] ? c->names : c->subject, c->key_type, from, to);
-    hex_encode(c->sha256, 32, hex);
-    printf("    %-12s SHA-256 %s\n", "", hex);
-    hex_encode(c->sha1, 20, hex);
-    printf("    %-12s SHA-1   %s\n", "", hex);
-    printf("    %-12s usage: %s; signed with %s; chain of %u\n", "",
-           !c->has_eku      ? "any"
-           : c->server_auth ? "serverAuth"
+    printf(LABEL "%s\n", label, c->names[0] ? c->names : c->subject);
+    printf(LABEL "%s to %s, %s, %s, chain of %u\n", "", from, to, c->key_type,
+           !c->has_eku      ? "for any use"
+           : c->server_auth ? "for servers"
                             : "NOT for servers",
-           c->signature, t->n_chain);
-    printf("    %-12s %s%s%s\n", "",
-           t->verdict.fault == TLS_FAULT_NONE ? "good: chain, name and dates" : t->verdict.text,
-           t->verdict.stapled ? "; OCSP staple " : "; no OCSP staple",
-           t->verdict.stapled ? tls_ocsp_state_name(t->verdict.ocsp) : "");
+           t->n_chain);
+    printf(LABEL "issuer  %s\n", "", c->issuer);
+    hex_encode(c->sha256, 32, hex);
+    printf(LABEL "SHA-256 %s\n", "", hex);
+    hex_encode(c->sha1, 20, hex);
+    printf(LABEL "SHA-1   %s\n", "", hex);
+    printf(LABEL "%s; %s%s\n", "", v->fault == TLS_FAULT_NONE ? "good: chain, name, dates" : v->text,
+           v->stapled ? "OCSP staple: " : "no OCSP staple", v->stapled ? tls_ocsp_state_name(v->ocsp) : "");
+}
+
+/* One certificate stands there once: above, or at the first address. */
+static void print_leaf(const char *label, const struct probe_tls *t, const struct probe_address *a,
+                       const struct probe_address *first)
+{
+    const struct probe_tls *told = first->sni.n_chain ? &first->sni : &first->no_sni;
+    if (!t->tried)
+        return;
+    if (!t->good)
+        printf(LABEL "no TLS: %s\n", label, t->error);
+    else if (!t->n_chain)
+        printf(LABEL "none: anonymous TLS\n", label);
+    else if (t != &a->sni && same_certificate(t, &a->sni))
+        printf(LABEL "the same\n", label);
+    else if (first != a && same_certificate(t, told))
+        printf(LABEL "the same as %s has\n", label, first->text);
+    else if (first != a && same_certificate(t, &first->no_sni))
+        printf(LABEL "the same as %s has without SNI\n", label, first->text);
+    else
+        print_certificate(label, t);
+}
+
+static void print_versions(const struct probe_address *a)
+{
+    const struct probe_tls *t = a->sni.good ? &a->sni : &a->no_sni;
+    const char *comma = "";
+    if (!t->good)
+        return;
+    printf(LABEL, "TLS");
+    for (int v = PROBE_VERSIONS - 1; v >= 0; v--)
+        if (a->version[v]) {
+            printf("%s%s", comma, probe_version_name((enum probe_version)v) + strlen("TLSv"));
+            comma = ", ";
+        }
+    printf("; %s; %s%s\n", t->cipher, t->alpn[0] ? "ALPN " : "no ALPN", t->alpn);
 }
 
 static void methods_text(unsigned methods, char *out, size_t cap)
@@ -99,7 +131,7 @@ static void methods_text(unsigned methods, char *out, size_t cap)
     out[0] = 0;
     for (unsigned m = PPP_AUTH_METHODS - 1; m > PPP_AUTH_NONE; m--)
         if (methods & 1u << m && n < cap)
-            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "", client_method_name((enum ppp_auth_method)m));
+            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "", probe_method_name((enum ppp_auth_method)m));
 }
 
 static const char *hash_text(unsigned mask)
@@ -108,12 +140,44 @@ static const char *hash_text(unsigned mask)
     return names[mask & 3];
 }
 
-static void print_page(const char *method, const struct probe_http *h)
+static void print_page(const char *label, const struct probe_http *h)
 {
     if (h->tried && h->status)
-        printf("    %-12s %d %s%s%s\n", method, h->status, h->reason, h->server[0] ? ", server " : "", h->server);
-    else if (h->tried)
-        printf("    %-12s %s\n", method, h->error);
+        printf(LABEL "%d%s%s%s%s%s%s\n", label, h->status, h->reason[0] ? " " : "", h->reason,
+               h->server[0] ? ", server " : "", h->server, h->location[0] ? ", to " : "", h->location);
+    else if (h->tried && h->error[0])
+        printf(LABEL "%s\n", label, h->error);
+}
+
+static void print_pages(const struct probe_address *a)
+{
+    if (a->get.status && a->get.status == a->head.status) {
+        print_page("GET, HEAD", &a->get);
+        return;
+    }
+    print_page("GET", &a->get);
+    print_page("HEAD", &a->head);
+}
+
+static void print_call(const struct probe_call *c)
+{
+    char methods[128], unknown[24];
+    if (!c->tried)
+        return;
+    if (!c->acked) {
+        printf(LABEL "no: %s\n", "SSTP", c->end.text);
+        return;
+    }
+    printf(LABEL "yes; crypto binding by %s%s%s\n", "SSTP", hash_text(c->hash_mask), c->server[0] ? "; server " : "",
+           c->server);
+    methods_text(c->methods, methods, sizeof methods);
+    probe_unknown_text(c, unknown);
+    if (!c->lcp)
+        printf(LABEL "no PPP: %s\n", "login by", c->end.text);
+    else if (!methods[0] && !unknown[0])
+        printf(LABEL "nothing: everybody is let in\n", "login by");
+    else
+        printf(LABEL "%s%s%s\n", "login by", methods, methods[0] && unknown[0] ? ", " : "", unknown);
 }
 
 static void print_login(const struct probe_login *l)
@@ -123,58 +187,100 @@ static void print_login(const struct probe_login *l)
     if (!l->tried)
         return;
     if (l->up)
-        printf("    %-12s good by %s in %llu ms, binding by %s, address %s\n", "login",
+        printf(LABEL "good by %s in %llu ms, bound by %s, address %s\n", "login",
                client_method_name((enum ppp_auth_method)l->method), (unsigned long long)l->ms, hash_text(l->hash),
                inet_ntop(AF_INET, &a, ip, sizeof ip));
     if (!l->up || l->end.cause != CLIENT_OK)
-        printf("    %-12s %s: %s\n", "login", client_causes[l->end.cause].text, l->end.text);
+        printf(LABEL "%s%s%s\n", l->up ? "" : "login", client_causes[l->end.cause].text, l->end.text[0] ? ": " : "",
+               l->end.text);
 }
 
-static void print_address(const struct probe_address *a)
+static const struct probe_address *first_with_certificate(const struct probe_report *r)
 {
-    char methods[128];
-    printf("%s\n", a->text);
+    for (size_t i = 0; i < r->n; i++)
+        if (r->address[i].sni.n_chain || r->address[i].no_sni.n_chain)
+            return &r->address[i];
+    return r->address;
+}
+
+static void print_address(const struct probe_address *a, const struct probe_address *first)
+{
     if (!a->tcp) {
-        printf("    %-12s %s\n\n", "TCP", a->tcp_error);
+        printf("%s  %s\n\n", a->text, a->tcp_error);
         return;
     }
-    printf("    %-12s connected in %llu ms\n", "TCP", (unsigned long long)a->tcp_ms);
-    printf("    %-12s", "TLS");
-    for (int v = 0; v < PROBE_VERSIONS; v++)
-        printf(" %s %s%s", probe_version_name((enum probe_version)v), a->version[v] ? "yes" : "no",
-               v + 1 < PROBE_VERSIONS ? "," : "\n");
-    print_leaf("with SNI", &a->sni);
-    print_leaf("without SNI", &a->no_sni);
-    print_page("GET", &a->get);
-    print_page("HEAD", &a->head);
-    const struct probe_call *c = &a->call;
-    if (c->acked) {
-        methods_text(c->methods, methods, sizeof methods);
-        printf("    %-12s accepted, crypto binding by %s\n", "SSTP", hash_text(c->hash_mask));
-        printf("    %-12s %s%s%s\n", "login by", methods[0] ? methods : "none of ours",
-               c->unknown_auth[0] ? ", also option 3 " : "", c->unknown_auth);
-    } else if (c->tried) {
-        printf("    %-12s %s: %s\n", "SSTP", client_causes[c->end.cause].text, c->end.text);
-    }
+    printf("%s  connected in %llu ms\n", a->text, (unsigned long long)a->tcp_ms);
+    print_versions(a);
+    print_leaf("certificate", &a->sni, a, first);
+    print_leaf(a->sni.tried ? "without SNI" : "certificate", &a->no_sni, a, first);
+    print_pages(a);
+    print_call(&a->call);
     print_login(&a->login);
     putchar('\n');
 }
 
+static const char *const severity_name[] = { "note", "warning", "error" };
+static const char *const answer_name[] = { "no", "if", "yes" };
+
+static bool first_of_its_code(const struct probe_judgement *j, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (!strcmp(j->finding[k].code, j->finding[i].code))
+            return false;
+    return true;
+}
+
+/* The worst first; one remedy for all addresses that have the same. */
+static void print_findings(const struct probe_judgement *j)
+{
+    for (int s = PROBE_ERROR; s >= PROBE_INFO; s--)
+        for (size_t i = 0; i < j->n; i++) {
+            const struct probe_finding *f = &j->finding[i];
+            if (f->severity != (enum probe_severity)s || !first_of_its_code(j, i))
+                continue;
+            printf("%s [%s]\n", severity_name[s], f->code);
+            for (size_t k = i; k < j->n; k++)
+                if (!strcmp(j->finding[k].code, f->code))
+                    printf("    %s\n", j->finding[k].text);
+            printf("    Remedy: %s\n", f->remedy);
+        }
+    if (j->kb947026 && j->kb947026 != 3)
+        printf("KB 947026, %s\n    Cure: %s\n", j->kb947026_text, j->kb947026_cure);
+    if (!j->n)
+        printf("Nothing is wrong.\n");
+}
+
+static bool same_verdict(const struct probe_client_verdict *a, const struct probe_client_verdict *b)
+{
+    return a->connects == b->connects && !strcmp(a->why, b->why);
+}
+
+static void print_clients(const struct probe_client_verdict v[PROBE_CLIENTS])
+{
+    bool all = true;
+    for (int c = 1; c < PROBE_CLIENTS; c++)
+        all &= same_verdict(&v[c], &v[0]);
+    for (int c = 0; c < PROBE_CLIENTS && !all; c++) {
+        const char *why = c && v[c].why[0] && same_verdict(&v[c], &v[c - 1]) ? "the same" : v[c].why;
+        printf(LABEL "%s%.*s%s\n", probe_client_name((enum probe_client)c), answer_name[v[c].connects],
+               why[0] ? 5 - (int)strlen(answer_name[v[c].connects]) : 0, "   ", why);
+    }
+    if (all)
+        printf("    %s%s%s\n",
+               v[0].connects == PROBE_NO   ? "nobody"
+               : v[0].connects == PROBE_IF ? "perhaps"
+                                           : "everybody",
+               v[0].why[0] ? ": " : "", v[0].why);
+}
+
 static void print_judgement(const struct probe_judgement *j)
 {
-    static const char *const severity[] = { "note", "warning", "error" };
-    static const char *const answer[] = { "no", "if", "yes" };
-    for (size_t i = 0; i < j->n; i++)
-        printf("%s [%s] %s\n    Remedy: %s\n", severity[j->finding[i].severity], j->finding[i].code, j->finding[i].text,
-               j->finding[i].remedy);
-    if (j->kb947026)
-        printf("KB 947026, %s\n    Cure: %s\n", j->kb947026_text, j->kb947026_cure);
-    printf("%s\nWould it connect?\n", j->n || j->kb947026 ? "" : "Nothing is wrong.\n");
-    for (int c = 0; c < PROBE_CLIENTS; c++)
-        printf("    %-12s %-4s %s\n", probe_client_name((enum probe_client)c), answer[j->client[c].connects],
-               j->client[c].why);
-    printf("\nWindows also asks for the certificate's revocation (CRL, OCSP) and gives up when it gets no answer: not "
-           "tried here.\n");
+    print_findings(j);
+    printf("\nWho would get in?\n");
+    print_clients(j->client);
+    if (j->client[PROBE_WINDOWS_10].connects != PROBE_NO)
+        printf("Windows also asks whether the certificate is revoked (CRL, OCSP) and gives up without an answer: not "
+               "tried here.\n");
 }
 
 /* ---- JSON ---- */
@@ -227,24 +333,34 @@ static json_t *call_json(const struct probe_call *c)
     json_t *methods = json_array();
     for (unsigned m = PPP_AUTH_METHODS - 1; m > PPP_AUTH_NONE; m--)
         if (c->methods & 1u << m)
-            json_array_append_new(methods, json_string(client_method_name((enum ppp_auth_method)m)));
-    return json_pack("{s:i s:s s:b s:i s:b s:b s:o s:s s:s s:o}", "status", c->status, "server", c->server, "acked",
+            json_array_append_new(methods, json_string(probe_method_name((enum ppp_auth_method)m)));
+    char unknown[24];
+    probe_unknown_text(c, unknown);
+    return json_pack("{s:i s:s s:b s:i s:b s:b s:b s:o s:s s:s s:o}", "status", c->status, "server", c->server, "acked",
                      c->acked, "hash_mask", c->hash_mask, "sha1", c->hash_mask & 1, "sha256", c->hash_mask >> 1 & 1,
-                     "methods", methods, "first", client_method_name((enum ppp_auth_method)c->first), "unknown_auth",
-                     c->unknown_auth, "end", end_json(&c->end));
+                     "ppp", c->lcp, "methods", methods, "first", probe_method_name((enum ppp_auth_method)c->first),
+                     "unknown_method", unknown, "end", end_json(&c->end));
+}
+
+static const char *ip_text(uint32_t ip4, char out[INET_ADDRSTRLEN])
+{
+    struct in_addr a = { htonl(ip4) };
+    return ip4 && inet_ntop(AF_INET, &a, out, INET_ADDRSTRLEN) ? out : "";
 }
 
 static json_t *login_json(const struct probe_login *l)
 {
-    char ip[INET_ADDRSTRLEN] = "";
-    struct in_addr a = { htonl(l->ip4) };
+    char ip[INET_ADDRSTRLEN], peer[INET_ADDRSTRLEN], name[INET_ADDRSTRLEN];
     if (!l->tried)
         return json_null();
-    if (l->ip4)
-        inet_ntop(AF_INET, &a, ip, sizeof ip);
-    return json_pack("{s:b s:s s:s s:s s:I s:o}", "up", l->up, "method",
-                     client_method_name((enum ppp_auth_method)l->method), "hash", hash_text(l->hash), "ip", ip, "ms",
-                     (json_int_t)l->ms, "end", end_json(&l->end));
+    json_t *dns = json_array();
+    for (int i = 0; i < 2; i++)
+        if (l->dns[i])
+            json_array_append_new(dns, json_string(ip_text(l->dns[i], name)));
+    return json_pack("{s:b s:s s:s s:s s:s s:o s:I s:o}", "up", l->up, "method",
+                     client_method_name((enum ppp_auth_method)l->method), "hash", hash_text(l->hash), "ip",
+                     ip_text(l->ip4, ip), "peer", ip_text(l->peer, peer), "dns", dns, "ms", (json_int_t)l->ms, "end",
+                     end_json(&l->end));
 }
 
 static json_t *address_json(const struct probe_address *a)
@@ -253,33 +369,49 @@ static json_t *address_json(const struct probe_address *a)
     for (int v = 0; v < PROBE_VERSIONS; v++)
         json_object_set_new(versions, probe_version_name((enum probe_version)v),
                             a->version[v] ? json_string(a->version_cipher[v]) : json_null());
-    return json_pack("{s:s s:b s:s s:I s:o s:o s:o s:o s:o s:o s:o}", "address", a->text, "tcp", a->tcp, "tcp_error",
-                     a->tcp_error, "tcp_ms", (json_int_t)a->tcp_ms, "versions", versions, "sni", tls_json(&a->sni),
-                     "no_sni", tls_json(&a->no_sni), "get", page_json(&a->get), "head", page_json(&a->head), "sstp",
+    return json_pack("{s:s s:b s:s s:I s:o s:o s:o s:o s:o s:o s:o s:o}", "address", a->text, "tcp", a->tcp,
+                     "tcp_error", a->tcp_error, "tcp_ms", (json_int_t)a->tcp_ms, "versions", versions, "tls12_cbc",
+                     a->cbc_tried ? json_boolean(a->cbc) : json_null(), "sni", tls_json(&a->sni), "no_sni",
+                     tls_json(&a->no_sni), "get", page_json(&a->get), "head", page_json(&a->head), "sstp",
                      call_json(&a->call), "login", login_json(&a->login));
 }
 
-static void print_json(const struct probe_report *r, const struct probe_judgement *j)
+static json_t *findings_json(const struct probe_judgement *j)
 {
-    static const char *const severity[] = { "note", "warning", "error" };
-    static const char *const answer[] = { "no", "if", "yes" };
-    json_t *addresses = json_array(), *findings = json_array(), *clients = json_object();
+    json_t *all = json_array();
+    for (size_t i = 0; i < j->n; i++) {
+        const struct probe_finding *f = &j->finding[i];
+        json_array_append_new(all, json_pack("{s:s s:s s:s s:s}", "severity", severity_name[f->severity], "code",
+                                             f->code, "text", f->text, "remedy", f->remedy));
+    }
+    return all;
+}
+
+static json_t *clients_json(const struct probe_judgement *j)
+{
+    json_t *all = json_object();
+    for (int c = 0; c < PROBE_CLIENTS; c++)
+        json_object_set_new(
+            all, probe_client_name((enum probe_client)c),
+            json_pack("{s:s s:s}", "connects", answer_name[j->client[c].connects], "why", j->client[c].why));
+    return all;
+}
+
+/* False: out of memory. */
+static bool print_json(const struct probe_report *r, const struct probe_judgement *j)
+{
+    json_t *addresses = json_array();
     for (size_t i = 0; i < r->n; i++)
         json_array_append_new(addresses, address_json(&r->address[i]));
-    for (size_t i = 0; i < j->n; i++)
-        json_array_append_new(findings, json_pack("{s:s s:s s:s s:s}", "severity", severity[j->finding[i].severity],
-                                                  "code", j->finding[i].code, "text", j->finding[i].text, "remedy",
-                                                  j->finding[i].remedy));
-    for (int c = 0; c < PROBE_CLIENTS; c++)
-        json_object_set_new(clients, probe_client_name((enum probe_client)c),
-                            json_pack("{s:s s:s}", "connects", answer[j->client[c].connects], "why", j->client[c].why));
-    json_t *all = json_pack("{s:s s:i s:o s:o s:o s:b s:{s:i s:s s:s}}", "host", r->url.host, "port", r->url.port,
-                            "addresses", addresses, "findings", findings, "clients", clients, "same_leaf", j->same_leaf,
-                            "kb947026", "scenario", j->kb947026, "text", j->kb947026_text, "cure", j->kb947026_cure);
+    json_t *all =
+        json_pack("{s:s s:i s:o s:o s:o s:b s:{s:i s:s s:s}}", "host", r->url.host, "port", r->url.port, "addresses",
+                  addresses, "findings", findings_json(j), "clients", clients_json(j), "same_leaf", j->same_leaf,
+                  "kb947026", "scenario", j->kb947026, "text", j->kb947026_text, "cure", j->kb947026_cure);
     char *text = all ? json_dumps(all, JSON_INDENT(2)) : NULL;
-    puts(text ? text : "{}");
+    bool good = text && puts(text) >= 0;
     free(text);
     json_decref(all);
+    return good;
 }
 
 /* ---- the command ---- */
@@ -308,12 +440,19 @@ static char *read_system_ca(size_t *len)
     return NULL;
 }
 
-static bool fails_somewhere(const struct probe_judgement *j)
+static int tell(const struct probe_report *r, const struct probe_judgement *j, bool json)
 {
-    for (int c = 0; c < PROBE_CLIENTS; c++)
-        if (j->client[c].connects == PROBE_NO)
-            return true;
-    return false;
+    if (json && !print_json(r, j)) {
+        cli_fail("out of memory");
+        return EXIT_USAGE;
+    }
+    if (!json) {
+        printf("%s, port %u: %zu %s\n\n", r->url.host, r->url.port, r->n, r->n == 1 ? "address" : "addresses");
+        for (size_t i = 0; i < r->n; i++)
+            print_address(&r->address[i], first_with_certificate(r));
+        print_judgement(j);
+    }
+    return probe_fails_somewhere(j) ? EXIT_BAD : EXIT_GOOD;
 }
 
 static int probe(const struct http_url *url, struct probe_options *o, bool json)
@@ -322,7 +461,7 @@ static int probe(const struct http_url *url, struct probe_options *o, bool json)
     struct probe_judgement *j = calloc(1, sizeof *j);
     struct resolver_ask ask = { .port = url->port };
     struct resolver_answer found;
-    char err[300];
+    char err[300] = "out of memory";
     int rc = r && j ? 0 : ERR_NOMEM;
     if (!rc) {
         snprintf(ask.host, sizeof ask.host, "%s", url->host);
@@ -333,20 +472,15 @@ static int probe(const struct http_url *url, struct probe_options *o, bool json)
     if (o->progress)
         fprintf(stderr, "\r\033[K");
     if (rc) {
-        cli_fail("%s", r && j ? err : "out of memory");
+        cli_fail("%s", err);
+        rc = EXIT_USAGE;
     } else {
         probe_judge(r, (int64_t)time(NULL), j);
-        for (size_t i = 0; !json && i < r->n; i++)
-            print_address(&r->address[i]);
-        if (json)
-            print_json(r, j);
-        else
-            print_judgement(j);
-        rc = fails_somewhere(j) ? EXIT_BAD : EXIT_GOOD;
+        rc = tell(r, j, json);
     }
     free(r);
     free(j);
-    return rc < 0 ? EXIT_USAGE : rc;
+    return rc;
 }
 
 static int usage(const char *text)

@@ -14,9 +14,17 @@
 #include "client/dial.h"
 #include "http/head.h"
 
-#define CONNECT_MS 8000
-#define STEP_MS    15000 /* handshake, an answer */
-#define CALL_MS    40000 /* SSTP and PPP until the methods are known, or the login is done */
+#define CONNECT_MS 5000
+#define STEP_MS    6000  /* a handshake, an answer */
+#define SURVEY_MS  15000 /* SSTP, and LCP until the methods are known */
+#define LOGIN_MS   30000 /* a whole call: the server may have to ask somebody about the password */
+#define BYE_MS     8000  /* for the end of a call */
+#define UP_MS      500   /* that a call stays up: the server may object to the binding */
+#define SILENT_MAX 2     /* handshakes without a word, one after the other, until no more are tried */
+
+/* All that older RouterOS speaks: TLS 1.2 with AES-CBC and SHA-1. */
+#define CBC_CIPHERS                                                                                                    \
+    "ECDHE-RSA-AES256-SHA:ECDHE-ECDSA-AES256-SHA:AES256-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA:AES128-SHA"
 
 struct probe {
     const struct http_url *url;
@@ -25,6 +33,8 @@ struct probe {
     struct tls_client *any;                 /* TLS 1.2 and up, http/1.1 */
     struct tls_client *h2;                  /* the same, as a browser */
     struct tls_client *old;                 /* whatever it speaks */
+    struct tls_client *cbc;                 /* TLS 1.2 with CBC_CIPHERS */
+    unsigned silent;                        /* handshakes in a row that got no answer */
     struct tunnel_bufs bufs;
 };
 
@@ -91,34 +101,50 @@ static void line_close(struct line *l)
     *l = (struct line){ .fd = -1 };
 }
 
-/* True when the handshake succeeded; else error says why not. */
-static bool line_open(const struct probe *p, const struct probe_address *a, struct tls_client *c, bool sni,
-                      struct line *l, char *error, size_t cap)
+static bool handshake(struct line *l, uint64_t until, char *error, size_t cap)
 {
-    uint64_t until = now_ms() + STEP_MS;
-    *l = (struct line){ .fd = tcp_open(&a->addr) };
-    if (l->fd < 0) {
-        snprintf(error, cap, "%s", strerrordesc_np(errno));
-        return false;
-    }
-    l->tls = tls_stream_new_client(c, l->fd, p->url->host, sni);
-    int rc = l->tls ? ERR_AGAIN : ERR_NOMEM;
-    while (rc == ERR_AGAIN) {
-        rc = tls_stream_handshake(l->tls);
-        if (rc == ERR_AGAIN && !wait_for(l->fd, tls_stream_wants(l->tls), until)) {
+    int rc;
+    while ((rc = tls_stream_handshake(l->tls)) == ERR_AGAIN)
+        if (!wait_for(l->fd, tls_stream_wants(l->tls), until)) {
             snprintf(error, cap, "no answer in %d s", STEP_MS / 1000);
-            line_close(l);
             return false;
         }
-    }
-    if (rc) {
-        snprintf(error, cap, "%s",
-                 rc == ERR_CLOSED  ? "closed"
-                 : rc == ERR_NOMEM ? err_name(rc)
-                                   : tls_stream_error(l->tls));
-        line_close(l);
-    }
+    if (rc)
+        snprintf(error, cap, "%s", rc == ERR_CLOSED ? "closed" : tls_stream_error(l->tls));
     return rc == 0;
+}
+
+/* True when the handshake succeeded; else error says why not. */
+static bool line_open(struct probe *p, const struct probe_address *a, struct tls_client *c, bool sni, struct line *l,
+                      char *error, size_t cap)
+{
+    *l = (struct line){ .fd = -1 };
+    if (p->silent >= SILENT_MAX) {
+        snprintf(error, cap, "no answer before, so not asked again");
+        return false;
+    }
+    l->fd = tcp_open(&a->addr);
+    if (l->fd < 0) {
+        snprintf(error, cap, "%s", strerrordesc_np(errno));
+        p->silent += errno == ETIMEDOUT;
+        return false;
+    }
+    uint64_t until = now_ms() + STEP_MS;
+    l->tls = tls_stream_new_client(c, l->fd, p->url->host, sni);
+    bool good = l->tls && handshake(l, until, error, cap);
+    if (!l->tls)
+        snprintf(error, cap, "out of memory");
+    p->silent = !good && now_ms() >= until ? p->silent + 1 : 0;
+    if (!good)
+        line_close(l);
+    return good;
+}
+
+/* As we are, and if that fails in the way that old age has, as old as the server likes. */
+static bool line_open_any(struct probe *p, const struct probe_address *a, struct tls_client *c, bool sni,
+                          struct line *l, char *error, size_t cap)
+{
+    return line_open(p, a, c, sni, l, error, cap) || (!p->silent && line_open(p, a, p->old, sni, l, error, cap));
 }
 
 static bool line_write(struct line *l, const char *data, size_t len, uint64_t until)
@@ -168,6 +194,15 @@ static bool line_ask(struct line *l, const char *request, size_t len, struct htt
 
 /* ---- the steps ---- */
 
+static void note_version(struct probe_address *a, const struct line *l)
+{
+    for (unsigned v = 0; v < PROBE_VERSIONS; v++)
+        if (!strcmp(tls_stream_version(l->tls), probe_version_name((enum probe_version)v))) {
+            a->version[v] = true;
+            snprintf(a->version_cipher[v], sizeof a->version_cipher[v], "%s", tls_stream_cipher(l->tls));
+        }
+}
+
 static void look_at_tls(const struct line *l, struct probe_tls *t)
 {
     t->good = true;
@@ -203,35 +238,42 @@ static void ask_page(const struct probe *p, struct line *l, const char *method, 
     snprintf(h->location, sizeof h->location, "%s", a.location);
 }
 
-static void one_handshake(const struct probe *p, struct probe_address *a, struct tls_client *c, bool sni,
-                          struct probe_tls *t, const char *method, struct probe_http *h)
+static void one_handshake(struct probe *p, struct probe_address *a, struct tls_client *c, bool sni, struct probe_tls *t,
+                          const char *method, struct probe_http *h)
 {
     struct line l;
     t->tried = true;
-    if (!line_open(p, a, c, sni, &l, t->error, sizeof t->error)) {
-        /* Perhaps it is too old for what we offer: then as old as it likes. */
-        if (!line_open(p, a, p->old, sni, &l, t->error, sizeof t->error))
-            return;
-    }
+    if (!line_open_any(p, a, c, sni, &l, t->error, sizeof t->error))
+        return;
     t->error[0] = 0;
     look_at_tls(&l, t);
-    if (h && strcmp(t->alpn, "h2") != 0)
+    note_version(a, &l);
+    if (h)
         ask_page(p, &l, method, h);
     line_close(&l);
 }
 
-static void ask_versions(const struct probe *p, struct probe_address *a)
+/* Newest first: what holds up the handshakes of old versions must not hold up the others'. */
+static void ask_versions(struct probe *p, struct probe_address *a)
 {
-    for (int v = 0; v < PROBE_VERSIONS; v++) {
-        struct line l;
-        char error[160];
+    struct line l;
+    char error[160];
+    for (int v = PROBE_VERSIONS - 1; v >= 0; v--) {
+        if (a->version[v])
+            continue;
         say(p, a, probe_version_name((enum probe_version)v));
         if (!line_open(p, a, p->tls[v], !is_literal(p->url), &l, error, sizeof error))
             continue;
-        a->version[v] = true;
-        snprintf(a->version_cipher[v], sizeof a->version_cipher[v], "%s", tls_stream_cipher(l.tls));
+        note_version(a, &l);
         line_close(&l);
     }
+    if (!a->version[PROBE_TLS12] || !a->no_sni.n_chain)
+        return;
+    say(p, a, "TLSv1.2, AES-CBC");
+    a->cbc_tried = true;
+    a->cbc = line_open(p, a, p->cbc, false, &l, error, sizeof error);
+    if (a->cbc)
+        line_close(&l);
 }
 
 /* ---- SSTP ---- */
@@ -266,22 +308,27 @@ static void on_down(void *arg)
     (void)arg;
 }
 
-/* Until it is over; a call that is up is ended in order after a moment in which the server may object to the binding.
- */
-static void run_call(struct line *l, struct watched *w, struct client_end *end)
+/* Until it is over; a call that is up is ended in order after a moment. */
+static void run_call(struct line *l, struct watched *w, uint32_t limit_ms, struct client_end *end)
 {
-    uint64_t until = now_ms() + CALL_MS, good_at = 0;
+    uint64_t until = now_ms() + limit_ms, bye_at = TIME_NEVER;
+    bool leaving = false;
     while (!client_call_over(&w->k, end)) {
         uint64_t now = now_ms(), at = client_call_deadline(&w->k);
-        if (w->seen_up && !good_at)
-            good_at = now + 500;
-        if (now >= until || (good_at && now >= good_at)) {
-            client_call_hangup(&w->k, now >= until ? CLIENT_TIMEOUT : CLIENT_OK, "", now);
-            good_at = TIME_NEVER;
-            until = now + CALL_MS;
+        if (w->seen_up && bye_at == TIME_NEVER && !leaving)
+            bye_at = now + UP_MS;
+        if (now >= until && leaving)
+            return; /* it does not even end: *end has why it should */
+        if (now >= until || now >= bye_at) {
+            client_call_hangup(&w->k, now >= until ? CLIENT_TIMEOUT : CLIENT_OK,
+                               now >= until ? "PPP does not get on" : "", now);
+            client_end_set(end, CLIENT_TIMEOUT, "the call does not end");
+            leaving = true;
+            bye_at = TIME_NEVER;
+            until = now + BYE_MS;
         }
         at = at < until ? at : until;
-        at = good_at && good_at < at ? good_at : at;
+        at = at < bye_at ? at : bye_at;
         int events = client_call_wants(&w->k);
         if (client_call_more(&w->k) || (events && wait_for(l->fd, events, at > now ? at : now + 1)))
             client_call_io(&w->k, NET_READ | NET_WRITE, now_ms());
@@ -290,101 +337,122 @@ static void run_call(struct line *l, struct watched *w, struct client_end *end)
     }
 }
 
-/* The 200, and then the call; survey: login NULL. */
+static void note_survey(struct watched *w, struct probe_call *c)
+{
+    uint8_t raw[8];
+    size_t n = ppp_peer_unknown_auth(w->k.ppp, raw);
+    c->methods = ppp_peer_methods(w->k.ppp);
+    c->first = (uint8_t)ppp_peer_first_method(w->k.ppp);
+    hex_encode(raw, n, c->unknown_auth);
+    c->lcp = c->methods || n || c->end.cause == CLIENT_OK; /* the last: LCP opened without a login */
+}
+
+/* SSTP and PPP, behind the 200. */
+static void hold_call(struct probe *p, struct line *l, struct rd early, uint64_t begun, struct probe_call *c,
+                      struct probe_login *login, struct client_end *end)
+{
+    struct client_call_cfg cfg = { .sstp = sstp_client_cfg_default, .rng = p->o->rng };
+    struct ppp_secret secret = { p->o->user, p->o->password };
+    struct watched *w = calloc(1, sizeof *w);
+    const struct client_call_ops ops = { on_step, on_up, on_down, w };
+    cfg.ppp = (struct ppp_peer_cfg){ .mru = 1400, .dns = true, .survey = !login };
+    memcpy(cfg.ppp.auth, p->o->auth, sizeof cfg.ppp.auth);
+    cfg.secret = login ? &secret : NULL;
+    if (w) {
+        w->login = login;
+        w->begun = begun;
+    }
+    if (!w || client_call_start(&w->k, &cfg, &ops, l->tls, &p->bufs, early, now_ms())) {
+        client_end_set(end, CLIENT_INTERNAL, "out of memory");
+        free(w);
+        return;
+    }
+    run_call(l, w, login ? LOGIN_MS : SURVEY_MS, end);
+    if (login) {
+        login->hash = w->k.sstp.hash;
+        login->method = (uint8_t)ppp_peer_method(w->k.ppp);
+    } else {
+        c->acked = w->k.sstp.offered != 0;
+        c->hash_mask = w->k.sstp.offered;
+        note_survey(w, c);
+    }
+    client_call_fini(&w->k);
+    free(w);
+}
+
+/* The real request, and then the call; a survey: login is NULL. */
 static void ask_call(struct probe *p, struct probe_address *a, struct probe_call *c, struct probe_login *login)
 {
     struct line l;
-    struct client_call_cfg cfg = { .sstp = sstp_client_cfg_default, .rng = p->o->rng };
-    const struct client_call_ops ops = { on_step, on_up, on_down, NULL };
-    struct ppp_secret secret = { p->o->user, p->o->password };
     char request[1024], error[160] = "";
     uint8_t in[HTTP_ANSWER_MAX];
     struct http_answer answer;
     struct client_end *end = login ? &login->end : &c->end;
-    size_t in_len = 0, n = dial_request(request, sizeof request, p->url, &p->o->rng);
     uint64_t begun = now_ms();
-    bool open = line_open(p, a, p->any, !is_literal(p->url), &l, error, sizeof error) ||
-                line_open(p, a, p->old, !is_literal(p->url), &l, error, sizeof error);
-    if (!open) {
+    size_t in_len = 0, n = dial_request(request, sizeof request, p->url, &p->o->rng);
+    if (!line_open_any(p, a, p->any, !is_literal(p->url), &l, error, sizeof error)) {
         client_end_set(end, CLIENT_TLS, "%s", error);
         return;
     }
     if (!line_ask(&l, request, n, &answer, in, sizeof in, &in_len, error, sizeof error)) {
         client_end_set(end, CLIENT_HTTP_TIMEOUT, "%s", error);
     } else {
-        c->status = answer.status;
-        snprintf(c->server, sizeof c->server, "%s", answer.server);
-        if (dial_answer_good(&answer, end)) {
-            struct watched *w = calloc(1, sizeof *w);
-            cfg.ppp = (struct ppp_peer_cfg){ .mru = 1400, .dns = true, .survey = !login };
-            memcpy(cfg.ppp.auth, p->o->auth, sizeof cfg.ppp.auth);
-            cfg.secret = login ? &secret : NULL;
-            struct client_call_ops mine = ops;
-            mine.arg = w;
-            if (w) {
-                w->login = login;
-                w->begun = begun;
-            }
-            struct rd early = rd_make(in + answer.head_len, in_len - answer.head_len);
-            if (!w || client_call_start(&w->k, &cfg, &mine, l.tls, &p->bufs, early, now_ms())) {
-                client_end_set(end, CLIENT_INTERNAL, "out of memory");
-            } else {
-                run_call(&l, w, end);
-                if (w->k.sstp.offered) {
-                    c->acked = true;
-                    c->hash_mask = w->k.sstp.offered;
-                }
-                c->methods |= ppp_peer_methods(w->k.ppp);
-                if (!login) {
-                    uint8_t raw[8];
-                    size_t raw_n = ppp_peer_unknown_auth(w->k.ppp, raw);
-                    c->first = (uint8_t)ppp_peer_first_method(w->k.ppp);
-                    c->lcp = ppp_peer_methods(w->k.ppp) || raw_n;
-                    hex_encode(raw, raw_n, c->unknown_auth);
-                } else {
-                    login->hash = w->k.sstp.hash;
-                    login->method = (uint8_t)ppp_peer_method(w->k.ppp);
-                }
-                client_call_fini(&w->k);
-            }
-            free(w);
+        if (!login) {
+            c->status = answer.status;
+            snprintf(c->server, sizeof c->server, "%s", answer.server);
         }
+        if (dial_answer_good(&answer, end))
+            hold_call(p, &l, rd_make(in + answer.head_len, in_len - answer.head_len), begun, c, login, end);
     }
     line_close(&l);
 }
 
 /* ---- all of it ---- */
 
-static void ask_address(struct probe *p, struct probe_address *a)
+static bool reach(const struct probe *p, struct probe_address *a)
 {
     uint64_t begun = now_ms();
     say(p, a, "TCP");
     int fd = tcp_open(&a->addr);
     a->tcp_ms = now_ms() - begun;
-    if (fd < 0) {
+    a->tcp = fd >= 0;
+    if (fd < 0)
         snprintf(a->tcp_error, sizeof a->tcp_error, "%s", strerrordesc_np(errno));
+    else
+        close(fd);
+    return a->tcp;
+}
+
+static void ask_address(struct probe *p, struct probe_address *a)
+{
+    struct probe_tls page = { 0 };
+    bool literal = is_literal(p->url);
+    p->silent = 0;
+    if (!reach(p, a))
         return;
-    }
-    close(fd);
-    a->tcp = true;
-    ask_versions(p, a);
-    if (!is_literal(p->url)) {
+    if (!literal) {
         say(p, a, "TLS with the name (SNI)");
-        one_handshake(p, a, p->h2, true, &a->sni, "GET", NULL);
+        one_handshake(p, a, p->h2, true, &a->sni, NULL, NULL);
     }
     say(p, a, "TLS without the name, HEAD");
-    one_handshake(p, a, p->any, false, &a->no_sni, "HEAD", &a->head);
-    struct probe_tls page = { 0 };
+    one_handshake(p, a, literal ? p->h2 : p->any, false, &a->no_sni, "HEAD", literal ? NULL : &a->head);
     say(p, a, "GET");
-    one_handshake(p, a, p->any, !is_literal(p->url), &page, "GET", &a->get);
-    if (!a->sni.good && !is_literal(p->url))
+    one_handshake(p, a, p->any, !literal, &page, "GET", &a->get);
+    if (!literal && !a->sni.good)
         a->sni = page;
-    if (!page.good && !a->no_sni.good && !a->sni.good)
+    if (!a->no_sni.good && !a->sni.good)
         return;
+    if (literal) {
+        struct probe_tls again = { 0 };
+        say(p, a, "HEAD");
+        one_handshake(p, a, p->any, false, &again, "HEAD", &a->head);
+    }
+    ask_versions(p, a);
+    p->silent = 0; /* that was about old versions */
     say(p, a, "SSTP");
     a->call.tried = true;
     ask_call(p, a, &a->call, NULL);
-    if (p->o->user) {
+    if (p->o->user && a->call.lcp) {
         say(p, a, "login");
         a->login.tried = true;
         ask_call(p, a, &a->call, &a->login);
@@ -415,6 +483,11 @@ static int make_clients(struct probe *p, char *err, size_t cap)
     c.min_version = 0x0301;
     if (!rc)
         rc = tls_client_new(&c, &p->old, err, cap);
+    c.alpn = NULL;
+    c.min_version = c.max_version = 0x0303;
+    c.ciphers = CBC_CIPHERS;
+    if (!rc)
+        rc = tls_client_new(&c, &p->cbc, err, cap);
     return rc;
 }
 
@@ -443,6 +516,7 @@ int probe_run(const struct http_url *url, const struct probe_options *o, const u
     tls_client_free(p.any);
     tls_client_free(p.h2);
     tls_client_free(p.old);
+    tls_client_free(p.cbc);
     tunnel_bufs_fini(&p.bufs);
     return rc;
 }

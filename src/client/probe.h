@@ -2,8 +2,8 @@
  * What an SSTP server really serves: each address of its name is asked by itself, one connection after the other, about
  * a dozen in all. Nothing is sent that a browser or an SSTP client would not send, nobody logs in unless asked to.
  *
- * probe_run() collects (blocking, bounded); probe_judge() is pure: what is collected goes in, findings and a verdict
- * for each kind of client come out.
+ * probe_run() collects (blocking; a server that is silent at any stage costs less than a minute an address);
+ * probe_judge() is pure: what is collected goes in, findings and a verdict for each kind of client come out.
  */
 #ifndef GH_CLIENT_PROBE_H
 #define GH_CLIENT_PROBE_H
@@ -62,6 +62,7 @@ struct probe_address {
     uint64_t tcp_ms;
     bool version[PROBE_VERSIONS]; /* is spoken */
     char version_cipher[PROBE_VERSIONS][64];
+    bool cbc_tried, cbc;          /* TLS 1.2 with AES-CBC and SHA-1, all that older RouterOS has */
     struct probe_tls sni, no_sni; /* the name is sent, or not; for an address there is no_sni alone */
     struct probe_http get, head;
     struct probe_call call;
@@ -126,14 +127,20 @@ struct probe_judgement {
     struct probe_finding finding[PROBE_FINDINGS_MAX];
     size_t n;
     struct probe_client_verdict client[PROBE_CLIENTS];
-    bool same_leaf; /* every address, with and without SNI */
-    int kb947026;   /* which of the four scenarios of KB 947026 this looks like; 0: none */
+    bool same_leaf; /* every address, with and without SNI; false when none was shown */
+    int kb947026;   /* which of the four scenarios of KB 947026 this looks like; 3 is the good one; 0: none */
     char kb947026_text[300], kb947026_cure[300];
 };
 
 void probe_judge(const struct probe_report *r, int64_t now_s, struct probe_judgement *out);
 
-const char *probe_client_name(enum probe_client c);   /* "windows-10" */
+/* Exit status of the command: some client could not connect. */
+MUST_USE bool probe_fails_somewhere(const struct probe_judgement *j);
+
+const char *probe_client_name(enum probe_client c);    /* "windows-10" */
+const char *probe_method_name(enum ppp_auth_method m); /* as client_method_name(), but "eap": LCP does not tell more */
+/* Option 3 of a method that we do not have: "mschapv1", or its hex. out: 24 bytes. */
+void probe_unknown_text(const struct probe_call *c, char *out);
 const char *probe_version_name(enum probe_version v); /* "TLSv1.2" */
 
 #endif

@@ -28,15 +28,18 @@ static void find(struct probe_judgement *j, enum probe_severity severity, const 
 
 /* ---- leaves ---- */
 
+/* Or both have none: anonymous TLS. */
 static bool same_leaf(const struct probe_tls *a, const struct probe_tls *b)
 {
-    return a->n_chain && b->n_chain && !memcmp(a->chain[0].sha256, b->chain[0].sha256, 32);
+    if (!a->n_chain || !b->n_chain)
+        return a->n_chain == b->n_chain;
+    return !memcmp(a->chain[0].sha256, b->chain[0].sha256, 32);
 }
 
 /* What a client that sends a name is shown; for an address there is one certificate only. */
 static const struct probe_tls *named(const struct probe_address *a)
 {
-    return a->sni.good ? &a->sni : &a->no_sni;
+    return a->sni.tried ? &a->sni : &a->no_sni;
 }
 
 static bool is6(const struct probe_address *a)
@@ -69,9 +72,12 @@ static struct leaves compare_leaves(const struct probe_report *r)
     return d;
 }
 
-static void judge_leaves(const struct leaves *d, struct probe_judgement *j)
+static void judge_leaves(const struct probe_report *r, const struct leaves *d, struct probe_judgement *j)
 {
-    j->same_leaf = !d->family[0] && !d->address[0] && !d->sni;
+    bool any = false;
+    for (size_t i = 0; i < r->n; i++)
+        any |= named(&r->address[i])->n_chain > 0;
+    j->same_leaf = any && !d->family[0] && !d->address[0] && !d->sni;
     if (d->family[0])
         find(j, PROBE_WARNING, "leaf-differs-by-family",
              "serve one certificate on both families; on Windows bind it to 0.0.0.0:443 and [::]:443 alike",
@@ -81,7 +87,7 @@ static void judge_leaves(const struct leaves *d, struct probe_judgement *j)
              "%s and %s serve different certificates", d->address[0]->text, d->address[1]->text);
     if (d->sni)
         find(j, PROBE_WARNING, "leaf-differs-by-sni",
-             "make the certificate for this name the default one too: RouterOS and older clients send no name",
+             "make the certificate for this name the default one too: Windows 7 and RouterOS send no name",
              "%s serves another certificate to clients that send no name (SNI)", d->sni->text);
 }
 
@@ -92,8 +98,8 @@ static void judge_certificate(const struct probe_address *a, const char *how, co
 {
     const struct tls_verdict *v = &t->verdict;
     if (!t->n_chain) {
-        find(j, PROBE_ERROR, "no-certificate", "give the server a certificate", "%s%s: the server shows no certificate",
-             a->text, how);
+        find(j, PROBE_ERROR, "no-certificate", "give the server a certificate",
+             "%s%s: TLS without a certificate, which RouterOS alone can do", a->text, how);
         return;
     }
     const struct tls_peer_cert *leaf = &t->chain[0];
@@ -127,8 +133,7 @@ static void judge_tls(const struct probe_address *a, struct probe_judgement *j)
 {
     bool any = a->version[PROBE_TLS12] || a->version[PROBE_TLS13];
     if (!any)
-        find(j, PROBE_ERROR, "tls-old", "enable TLS 1.2", "%s: neither TLS 1.2 nor TLS 1.3 is spoken%s%s", a->text,
-             a->no_sni.error[0] ? ": " : "", a->no_sni.error);
+        find(j, PROBE_ERROR, "tls-old", "enable TLS 1.2", "%s: neither TLS 1.2 nor TLS 1.3 is spoken", a->text);
     else if (a->version[PROBE_TLS10] || a->version[PROBE_TLS11])
         find(j, PROBE_WARNING, "tls-legacy", "switch TLS 1.0 and 1.1 off, unless Windows 7 must connect",
              "%s: TLS %s is still spoken", a->text, a->version[PROBE_TLS10] ? "1.0" : "1.1");
@@ -137,58 +142,128 @@ static void judge_tls(const struct probe_address *a, struct probe_judgement *j)
              "%s: TLS 1.2 is not spoken", a->text);
 }
 
+/* What to do where the server does not take the request: client/causes.h speaks to whoever dials, this to its keeper.
+ */
+static const char *no_sstp_remedy(const struct probe_call *c)
+{
+    if (c->status == 503)
+        return "it is full, or was told to take no new calls (Gatehouse: 'gatehouse drain --off'; Windows: SSTP ports "
+               "of RRAS)";
+    if (c->status == 404)
+        return "a web server answers that knows no SSTP: check name and port; on Windows, whether RemoteAccess runs";
+    if (c->status >= 300)
+        return "a web server or proxy answers: let TCP through to the VPN server, by name (SNI) or address; HTTP "
+               "proxies cannot carry SSTP";
+    if (c->end.cause == CLIENT_HTTP_TIMEOUT)
+        return "something between holds the request up, as HTTP proxies and inspection do: let TCP through";
+    if (c->end.cause == CLIENT_HTTP)
+        return "a web server answers that takes SSTP's request for a page: check name and port";
+    return "the server's log at this time tells more";
+}
+
+static void judge_methods(const struct probe_address *a, struct probe_judgement *j)
+{
+    const struct probe_call *c = &a->call;
+    char unknown[24];
+    probe_unknown_text(c, unknown);
+    if (c->methods & 1u << PPP_AUTH_PAP)
+        find(j, PROBE_WARNING, "pap", "allow MS-CHAPv2 or EAP alone",
+             "%s: PAP is accepted: passwords travel as they are, inside TLS alone", a->text);
+    if (c->methods)
+        return;
+    if (unknown[0])
+        find(j, PROBE_ERROR, "no-method", "enable MS-CHAPv2 or EAP", "%s: the only login is %s", a->text, unknown);
+    else
+        find(j, PROBE_ERROR, "no-method", "make the server ask for a login: MS-CHAPv2 or EAP",
+             "%s: everybody is let in without a login", a->text);
+}
+
 static void judge_call(const struct probe_address *a, struct probe_judgement *j)
 {
     const struct probe_call *c = &a->call;
     if (!c->tried)
         return;
     if (c->status != 200 || !c->acked) {
-        find(j, PROBE_ERROR, "no-sstp", client_end_remedy(&c->end), "%s: %s: %s", a->text,
-             client_causes[c->end.cause].text, c->end.text);
+        find(j, PROBE_ERROR, "no-sstp", no_sstp_remedy(c), "%s: %s: %s", a->text, client_causes[c->end.cause].text,
+             c->end.text);
         return;
     }
     if (!(c->hash_mask & SSTP_HASH_SHA256))
         find(j, PROBE_WARNING, "hash-sha1", "let the server offer SHA-256 for the crypto binding",
              "%s: the crypto binding is offered with SHA-1 alone", a->text);
-    if (!c->lcp)
+    if (c->lcp)
+        judge_methods(a, j);
+    else
         find(j, PROBE_ERROR, "no-ppp", "look into the server's log", "%s: SSTP answers, PPP does not: %s", a->text,
              c->end.text);
-    else if (!c->methods)
-        find(j, PROBE_ERROR, "no-method", "enable MS-CHAPv2 or EAP-MSCHAPv2", "%s: the server asks for %s%s", a->text,
-             c->unknown_auth[0] ? "a login that is not known here: option 3 is " : "no login at all", c->unknown_auth);
-    if (c->methods & 1u << PPP_AUTH_PAP)
-        find(j, PROBE_WARNING, "pap", "allow MS-CHAPv2 or EAP alone",
-             "%s: PAP is accepted: passwords travel as they are, inside TLS alone", a->text);
+}
+
+static bool binding_refused(const struct probe_address *a)
+{
+    return a->login.tried && a->login.end.cause == CLIENT_BINDING;
+}
+
+static bool bound(const struct probe_address *a)
+{
+    return a->login.tried && a->login.up && a->login.end.cause == CLIENT_OK;
 }
 
 static void judge_login(const struct probe_address *a, struct probe_judgement *j)
 {
     const struct probe_login *l = &a->login;
-    if (!l->tried || (l->up && l->end.cause == CLIENT_OK))
+    if (!l->tried || bound(a))
         return;
-    find(j, PROBE_ERROR, l->end.cause == CLIENT_BINDING ? "binding-refused" : "login-failed",
-         client_end_remedy(&l->end), "%s: %s%s%s", a->text, client_causes[l->end.cause].text,
-         l->end.text[0] ? ": " : "", l->end.text);
+    if (binding_refused(a))
+        find(j, PROBE_ERROR, "binding-refused",
+             "give the server the hash of the certificate that is shown here, or find what ends TLS in between",
+             "%s: %s", a->text, client_causes[l->end.cause].text);
+    else
+        find(j, PROBE_ERROR, "login-failed", client_end_remedy(&l->end), "%s: %s%s%s", a->text,
+             client_causes[l->end.cause].text, l->end.text[0] ? ": " : "", l->end.text);
 }
 
-static void judge_address(const struct probe_address *a, int64_t now_s, struct probe_judgement *j)
+/* One that another address was found fault with already. */
+static bool judged_before(const struct probe_report *r, const struct probe_address *a, const struct probe_tls *t)
+{
+    for (const struct probe_address *b = r->address; b < a; b++)
+        if ((same_leaf(&b->sni, t) && b->sni.verdict.fault == t->verdict.fault) ||
+            (same_leaf(&b->no_sni, t) && b->no_sni.verdict.fault == t->verdict.fault))
+            return true;
+    return false;
+}
+
+static bool any_answers(const struct probe_report *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (r->address[i].tcp)
+            return true;
+    return false;
+}
+
+static void judge_address(const struct probe_report *r, const struct probe_address *a, int64_t now_s,
+                          struct probe_judgement *j)
 {
     if (!a->tcp) {
-        find(j, PROBE_WARNING, "tcp", "open the port there, or take the address out of DNS", "%s: %s", a->text,
-             a->tcp_error);
+        find(j, any_answers(r) ? PROBE_WARNING : PROBE_ERROR, "tcp",
+             "open the port there, or take the address out of DNS", "%s: %s", a->text, a->tcp_error);
+        return;
+    }
+    if (!named(a)->good && !a->no_sni.good) {
+        find(j, PROBE_ERROR, "tls-failed", "see what listens there", "%s: no TLS: %s", a->text,
+             a->sni.error[0] ? a->sni.error : a->no_sni.error);
         return;
     }
     judge_tls(a, j);
-    if (named(a)->good)
+    if (named(a)->good && !judged_before(r, a, named(a)))
         judge_certificate(a, "", named(a), now_s, j);
-    else
-        find(j, PROBE_ERROR, "tls-failed", "see what listens there", "%s: %s", a->text,
-             a->sni.error[0] ? a->sni.error : a->no_sni.error);
+    if (!named(a)->good)
+        find(j, PROBE_ERROR, "sni-refused", "give the server a certificate for this name",
+             "%s: TLS with the name (SNI) fails: %s", a->text, a->sni.error);
     if (a->sni.good && !a->no_sni.good)
         find(j, PROBE_ERROR, "sni-required",
-             "give the server a default certificate: RouterOS and older clients send no name",
+             "give the server a default certificate: Windows 7 and RouterOS send no name",
              "%s: without a name (SNI) there is no TLS: %s", a->text, a->no_sni.error);
-    else if (a->sni.good && a->no_sni.good && !same_leaf(&a->sni, &a->no_sni))
+    else if (a->sni.tried && !same_leaf(&a->sni, &a->no_sni) && !judged_before(r, a, &a->no_sni))
         judge_certificate(a, ", without SNI", &a->no_sni, now_s, j);
     judge_call(a, j);
     judge_login(a, j);
@@ -196,24 +271,42 @@ static void judge_address(const struct probe_address *a, int64_t now_s, struct p
 
 /* ---- clients ---- */
 
-struct needs { /* of one kind of client */
+struct needs { /* of one kind of client, as it comes */
     bool sends_name;
-    bool trusts_chain, checks_name; /* as it comes out of the box */
-    unsigned methods;
-    bool old_tls; /* speaks nothing newer than TLS 1.0 unless it was updated */
+    bool checks;            /* chain, dates, name and use of the certificate */
+    bool checks_revocation; /* by the staple */
+    unsigned versions;      /* of TLS, 1 << enum probe_version each */
+    unsigned more_versions; /* that it speaks in some cases: version_if */
+    const char *version_if;
+    unsigned methods;      /* ways to log in, 1 << enum ppp_auth_method each */
+    unsigned more_methods; /* once they are allowed there: method_if */
+    const char *method_if;
+    const char *trust; /* how it gets another authority */
 };
 
-#define M(m)            (1u << (m))
-#define WINDOWS_METHODS (M(PPP_AUTH_MSCHAPV2) | M(PPP_AUTH_EAP_MSCHAPV2))
-#define ALL_METHODS     (WINDOWS_METHODS | M(PPP_AUTH_CHAP_MD5) | M(PPP_AUTH_PAP))
+#define B(n)      (1u << (n))
+#define M_MSCHAP  B(PPP_AUTH_MSCHAPV2)
+#define M_EAP     B(PPP_AUTH_EAP_MSCHAPV2) /* which kind of EAP is told only to who logs in */
+#define M_WEAK    (B(PPP_AUTH_CHAP_MD5) | B(PPP_AUTH_PAP))
+#define V(n)      B(PROBE_TLS##n)
+#define WIN_TRUST "; if the authority is your own, import it into Cert:\\LocalMachine\\Root"
+#define WIN_ALLOW "its connection must be set (Set-VpnConnection -AuthenticationMethod) to"
 
 static const struct needs needs[PROBE_CLIENTS] = {
-    [PROBE_WINDOWS_7] = { true, true, true, WINDOWS_METHODS, true },
-    [PROBE_WINDOWS_10] = { true, true, true, WINDOWS_METHODS, false },
-    [PROBE_WINDOWS_11] = { true, true, true, WINDOWS_METHODS, false },
-    [PROBE_ROUTEROS] = { false, false, false, M(PPP_AUTH_MSCHAPV2) | M(PPP_AUTH_CHAP_MD5) | M(PPP_AUTH_PAP), false },
-    [PROBE_SSTPC] = { false, true, true, ALL_METHODS & ~M(PPP_AUTH_EAP_MSCHAPV2), false },
-    [PROBE_GATEHOUSE] = { true, true, true, WINDOWS_METHODS, false },
+    [PROBE_WINDOWS_7] = { false, true, true, V(10), V(11) | V(12),
+                          "TLS 1.0 is off, so it must have been taught TLS 1.2 (KB 3140245 and its registry values)",
+                          M_MSCHAP, M_EAP | M_WEAK, WIN_ALLOW, WIN_TRUST },
+    [PROBE_WINDOWS_10] = { true, true, true, V(12), V(10) | V(11),
+                           "as long as its TLS 1.0 and 1.1 are not switched off", M_MSCHAP, M_EAP | M_WEAK, WIN_ALLOW,
+                           WIN_TRUST },
+    [PROBE_WINDOWS_11] = { true, true, true, V(12), V(13),
+                           "there is TLS 1.3 alone, which not every version can use here", M_MSCHAP, M_EAP | M_WEAK,
+                           WIN_ALLOW, WIN_TRUST },
+    [PROBE_ROUTEROS] = { false, false, false, V(12), 0, NULL, M_MSCHAP | M_WEAK, 0, NULL, "" },
+    [PROBE_SSTPC] = { false, true, false, V(12) | V(13), 0, NULL, M_MSCHAP | M_WEAK, M_EAP,
+                      "its pppd must be able to do", "; --ca-cert FILE if it is your own" },
+    [PROBE_GATEHOUSE] = { true, true, true, V(12) | V(13), 0, NULL, M_MSCHAP, M_EAP | M_WEAK, "only with --auth",
+                          "; --ca FILE or --pin if it is your own" },
 };
 
 static void verdict(struct probe_client_verdict *v, enum probe_answer answer, const char *fmt, ...)
@@ -231,56 +324,139 @@ static void verdict(struct probe_client_verdict *v, enum probe_answer answer, co
     va_end(ap);
 }
 
-static void judge_client_at(const struct probe_address *a, enum probe_client c, struct probe_client_verdict *v)
+static void client_tls(const struct probe_address *a, enum probe_client c, const struct probe_tls *t,
+                       struct probe_client_verdict *v)
 {
     const struct needs *n = &needs[c];
-    const struct probe_tls *t = n->sends_name ? named(a) : &a->no_sni;
-    const char *at = a->text;
-    if (!a->tcp) {
-        verdict(v, PROBE_IF, "%s does not answer (%s): it has to try another address", at, a->tcp_error);
-        return;
-    }
+    unsigned spoken = 0;
+    for (int i = 0; i < PROBE_VERSIONS; i++)
+        spoken |= a->version[i] ? B(i) : 0;
     if (!t->good)
-        verdict(v, PROBE_NO, "%s: TLS fails%s: %s", at, n->sends_name ? "" : " without SNI", t->error);
-    if (n->old_tls && !a->version[PROBE_TLS10])
-        verdict(v, a->version[PROBE_TLS12] ? PROBE_IF : PROBE_NO,
-                "TLS 1.0 is off: it must have been taught TLS 1.2 (update KB 3140245 and its registry value)");
-    if (!n->old_tls && !a->version[PROBE_TLS12] && !a->version[PROBE_TLS13])
-        verdict(v, PROBE_NO, "%s: neither TLS 1.2 nor 1.3", at);
-    if (c == PROBE_ROUTEROS && t->good && !a->version[PROBE_TLS12])
-        verdict(v, PROBE_NO, "%s: no TLS 1.2", at);
-    if (t->good && n->trusts_chain && !t->verdict.chain_ok)
-        verdict(v, PROBE_NO, "%s: the certificate's chain is not trusted: %s", at, t->verdict.text);
-    if (t->good && n->checks_name && !t->verdict.name_ok)
-        verdict(v, c == PROBE_SSTPC ? PROBE_IF : PROBE_NO, "%s%s: the certificate is for another name%s", at,
-                n->sends_name ? "" : " without SNI", c == PROBE_SSTPC ? ": it needs --tls-ext, or --cert-warn" : "");
-    if (t->good && n->trusts_chain && !t->verdict.usage_ok)
-        verdict(v, PROBE_NO, "%s: the certificate is not for servers", at);
-    if (t->good && n->trusts_chain && !t->verdict.dates_ok)
-        verdict(v, PROBE_NO, "%s: the certificate is out of date", at);
-    if (t->good && (a->call.status != 200 || !a->call.acked))
-        verdict(v, PROBE_NO, "%s: no SSTP: %s", at, a->call.end.text);
-    else if (t->good && !a->call.lcp)
-        verdict(v, PROBE_NO, "%s: no PPP: %s", at, a->call.end.text);
-    else if (t->good && a->call.unknown_auth[0] && !(a->call.methods & n->methods))
-        verdict(v, PROBE_IF, "%s: the server's login is not known here (option 3: %s)", at, a->call.unknown_auth);
-    else if (t->good && !(a->call.methods & n->methods))
-        verdict(v, a->call.methods & ALL_METHODS ? PROBE_IF : PROBE_NO,
-                "%s: the server's way to log in has to be allowed at the client first", at);
-    if (a->login.tried && a->login.end.cause == CLIENT_BINDING)
-        verdict(v, PROBE_NO, "%s: the server refuses the crypto binding", at);
+        verdict(v, PROBE_NO, "%s: TLS fails%s: %s", a->text, n->sends_name ? "" : " without SNI", t->error);
+    else if (spoken & n->versions)
+        ;
+    else if (spoken & n->more_versions)
+        verdict(v, PROBE_IF, "%s: %s", a->text, n->version_if);
+    else
+        verdict(v, PROBE_NO, "%s: no version of TLS that it speaks", a->text);
+    if (c == PROBE_ROUTEROS && t->good && a->cbc_tried && !a->cbc)
+        verdict(v, PROBE_IF, "%s: no AES-CBC with SHA-1 in TLS 1.2: a RouterOS that has AES-GCM gets in", a->text);
 }
 
-static void judge_client(const struct probe_report *r, enum probe_client c, struct probe_client_verdict *v)
+static void client_certificate(const struct probe_address *a, enum probe_client c, const struct probe_tls *t,
+                               struct probe_client_verdict *v)
 {
-    bool any = false;
-    *v = (struct probe_client_verdict){ .connects = PROBE_YES };
-    for (size_t i = 0; i < r->n; i++) {
-        any |= r->address[i].tcp;
-        judge_client_at(&r->address[i], c, v);
+    const struct needs *n = &needs[c];
+    const struct tls_verdict *k = &t->verdict;
+    const char *how = n->sends_name || !a->sni.good ? "" : " without SNI";
+    if (!t->good || !n->checks)
+        return;
+    if (!t->n_chain) {
+        verdict(v, PROBE_NO, "%s: no certificate", a->text);
+        return;
     }
-    if (!any)
+    if (!k->dates_ok)
+        verdict(v, PROBE_NO, "%s%s: the certificate is out of date", a->text, how);
+    if (!k->chain_ok)
+        verdict(v, PROBE_NO, "%s%s: the certificate's authority is not trusted%s", a->text, how, n->trust);
+    if (!k->usage_ok)
+        verdict(v, PROBE_NO, "%s%s: the certificate is not for servers", a->text, how);
+    if (n->checks_revocation && k->fault == TLS_FAULT_REVOKED)
+        verdict(v, PROBE_NO, "%s%s: the certificate is revoked", a->text, how);
+    if (k->name_ok)
+        return;
+    if (c == PROBE_SSTPC && a->sni.good && a->sni.verdict.name_ok)
+        verdict(v, PROBE_IF, "%s%s: the certificate is for another name: it needs --tls-ext", a->text, how);
+    else
+        verdict(v, PROBE_NO, "%s%s: the certificate is for another name", a->text, how);
+}
+
+/* What it has to be allowed first: the strongest of those that the server has. */
+static const char *method_wanted(unsigned methods)
+{
+    for (unsigned m = PPP_AUTH_METHODS - 1; m > PPP_AUTH_NONE; m--)
+        if (methods & B(m))
+            return probe_method_name((enum ppp_auth_method)m);
+    return "";
+}
+
+static void client_login(const struct probe_address *a, enum probe_client c, struct probe_client_verdict *v)
+{
+    const struct needs *n = &needs[c];
+    const struct probe_call *k = &a->call;
+    char unknown[24];
+    probe_unknown_text(k, unknown);
+    if (k->methods & n->methods)
+        return;
+    if (k->methods & M_EAP && c == PROBE_GATEHOUSE) {
+        if (a->login.tried && a->login.end.cause == CLIENT_NO_METHOD)
+            verdict(v, PROBE_NO, "%s: %s", a->text, a->login.end.text);
+        else if (!a->login.tried)
+            verdict(v, PROBE_IF, "%s: only if its EAP is EAP-MSCHAPv2: --user NAME tells", a->text);
+        return;
+    }
+    if (k->methods & n->more_methods) {
+        verdict(v, PROBE_IF, "%s: %s %s", a->text, n->method_if, method_wanted(k->methods & n->more_methods));
+    } else if (k->methods) {
+        verdict(v, PROBE_NO, "%s: no way to log in that it has", a->text);
+    } else if (unknown[0]) {
+        verdict(v, c == PROBE_GATEHOUSE ? PROBE_NO : PROBE_IF, "%s: the only login is %s", a->text, unknown);
+    } else {
+        verdict(v, c == PROBE_GATEHOUSE ? PROBE_NO : PROBE_IF, "%s: the server asks for no login", a->text);
+    }
+}
+
+static void client_call(const struct probe_address *a, enum probe_client c, const struct probe_tls *t,
+                        struct probe_client_verdict *v)
+{
+    const struct probe_call *k = &a->call;
+    if (!t->good || !k->tried)
+        return;
+    if (k->status != 200 || !k->acked) {
+        verdict(v, PROBE_NO, "%s: no SSTP: %s", a->text, k->end.text);
+        return;
+    }
+    if (!k->lcp) {
+        verdict(v, PROBE_NO, "%s: no PPP: %s", a->text, k->end.text);
+        return;
+    }
+    client_login(a, c, v);
+    if (c == PROBE_ROUTEROS && !(k->hash_mask & SSTP_HASH_SHA1))
+        verdict(v, PROBE_IF, "%s: the crypto binding is offered with SHA-256 alone, and RouterOS takes SHA-1", a->text);
+    if (binding_refused(a))
+        verdict(v, PROBE_NO, "%s: the server refuses the crypto binding", a->text);
+}
+
+static void judge_client_at(const struct probe_address *a, enum probe_client c, struct probe_client_verdict *v)
+{
+    const struct probe_tls *t = needs[c].sends_name ? named(a) : &a->no_sni;
+    if (!a->tcp) {
+        verdict(v, PROBE_IF, "%s does not answer (%s): it has to try another address", a->text, a->tcp_error);
+        return;
+    }
+    client_tls(a, c, t, v);
+    client_certificate(a, c, t, v);
+    client_call(a, c, t, v);
+    if (!needs[c].sends_name && a->sni.good && t->good && !same_leaf(&a->sni, t))
+        verdict(v, PROBE_IF,
+                "%s: it sends no name (SNI) and is shown another certificate: the crypto binding must be "
+                "compared with that",
+                a->text);
+}
+
+static void judge_client(const struct probe_report *r, enum probe_client c, const struct probe_judgement *j,
+                         struct probe_client_verdict *v)
+{
+    *v = (struct probe_client_verdict){ .connects = PROBE_YES };
+    for (size_t i = 0; i < r->n; i++)
+        judge_client_at(&r->address[i], c, v);
+    if (!any_answers(r))
         verdict(v, PROBE_NO, "%s", r->resolve_error[0] ? r->resolve_error : "no address answers");
+    if (j->kb947026 == 1 || j->kb947026 == 2)
+        verdict(v, PROBE_IF,
+                "the server must accept the crypto binding for each of its certificates: scenario %d of KB "
+                "947026",
+                j->kb947026);
 }
 
 /* ---- KB 947026 ---- */
@@ -290,40 +466,53 @@ static void judge_client(const struct probe_report *r, enum probe_client c, stru
  * and the VPN's to all; 3 one certificate for both, which is the good one; 4 clients land on the web's certificate.
  * What makes any of them fail is that the VPN server compares with the hash of one certificate only.
  */
-static void judge_kb947026(const struct probe_report *r, const struct leaves *d, struct probe_judgement *j)
+static const char *const scenario_text[] = {
+    [1] = "scenario 1: IPv4 and IPv6 have certificates of their own, and the VPN server knows the hash of one",
+    [2] = "scenario 2: one address has a certificate of its own, and the VPN server knows the hash of one",
+    [3] = "scenario 3: one certificate for all, the good one",
+    [4] = "scenario 4: clients are shown the web site's certificate, and the VPN server compares with another's hash",
+};
+static const char *const scenario_cure[] = {
+    [1] = "bind the VPN's certificate to 0.0.0.0:443 and [::]:443 ('netsh http show sslcert'), then restart "
+          "RemoteAccess. Gatehouse needs nothing: it compares with the certificate of that very connection",
+    [2] = "bind one certificate to all addresses ('netsh http show sslcert'), or dial the address that has the VPN's. "
+          "Gatehouse needs nothing",
+    [3] = "",
+    [4] =
+        "choose the certificate of the HTTPS binding in Routing and Remote Access, Properties, Security, or write its "
+        "hash to Sha256CertificateHash and restart RemoteAccess; behind a load balancer, that of the front",
+};
+
+static int which_scenario(const struct probe_report *r, const struct leaves *d, bool *refused)
 {
-    bool refused = false, bound = r->n > 0, foreign = false;
+    bool all_bound = true, foreign = false, sstp = false, any = false;
+    *refused = false;
     for (size_t i = 0; i < r->n; i++) {
         const struct probe_address *a = &r->address[i];
-        refused |= a->login.tried && a->login.end.cause == CLIENT_BINDING;
-        bound &= a->login.tried && a->login.up && a->login.end.cause == CLIENT_OK;
-        foreign |= named(a)->good && named(a)->n_chain && !named(a)->verdict.name_ok;
+        if (!named(a)->n_chain)
+            continue;
+        any = true;
+        sstp |= a->call.acked;
+        *refused |= binding_refused(a);
+        all_bound &= bound(a);
+        foreign |= !named(a)->verdict.name_ok;
     }
-    int like = d->family[0] ? 1 : d->address[0] ? 2 : d->sni || foreign || refused ? 4 : 0;
-    if (!like || bound)
+    if (!any || !sstp)
+        return 0;
+    int like = d->family[0] ? 1 : d->address[0] ? 2 : d->sni || foreign || *refused ? 4 : 3;
+    return like != 3 && all_bound ? 0 : like; /* the server has shown that it compares with each */
+}
+
+static void judge_kb947026(const struct probe_report *r, const struct leaves *d, struct probe_judgement *j)
+{
+    bool refused;
+    int like = which_scenario(r, d, &refused);
+    if (!like)
         return;
-    static const char *const what[] = {
-        [1] = "scenario 1: IPv4 and IPv6 have certificates of their own, and the VPN server knows the hash of one",
-        [2] = "scenario 2: one address has a certificate of its own, and the VPN server knows the hash of one",
-        [4] =
-            "scenario 4: clients are shown the web site's certificate, and the VPN server compares with another's hash",
-    };
-    static const char *const cure[] = {
-        [1] = "bind the VPN's certificate to 0.0.0.0:443 and [::]:443 ('netsh http show sslcert'), then restart "
-              "RemoteAccess; "
-              "with Gatehouse there is nothing to do: it compares with the certificate of that very connection",
-        [2] = "bind one certificate to all addresses ('netsh http show sslcert'), or dial the address that has the "
-              "VPN's; with "
-              "Gatehouse there is nothing to do",
-        [4] = "choose the certificate of the HTTPS binding in Routing and Remote Access, Properties, Security, or "
-              "write its hash to "
-              "Sha256CertificateHash and restart RemoteAccess; behind a load balancer, that of the front",
-    };
     j->kb947026 = like;
-    snprintf(j->kb947026_text, sizeof j->kb947026_text, "%s%s", what[like],
-             refused ? ""
-                     : ". Nobody logged in, so this is what it looks like, not what was seen: --user NAME makes sure");
-    snprintf(j->kb947026_cure, sizeof j->kb947026_cure, "%s", cure[like]);
+    snprintf(j->kb947026_text, sizeof j->kb947026_text, "%s%s", scenario_text[like],
+             refused || like == 3 ? "" : ". So it looks; nobody logged in: --user NAME makes sure");
+    snprintf(j->kb947026_cure, sizeof j->kb947026_cure, "%s", scenario_cure[like]);
 }
 
 /* ---- all ---- */
@@ -335,17 +524,37 @@ void probe_judge(const struct probe_report *r, int64_t now_s, struct probe_judge
         find(out, PROBE_ERROR, "resolve", "check the name and DNS", "%s: %s", r->url.host,
              r->resolve_error[0] ? r->resolve_error : "no address of this family");
     for (size_t i = 0; i < r->n; i++)
-        judge_address(&r->address[i], now_s, out);
+        judge_address(r, &r->address[i], now_s, out);
     struct leaves d = compare_leaves(r);
-    judge_leaves(&d, out);
+    judge_leaves(r, &d, out);
     judge_kb947026(r, &d, out);
     for (int c = 0; c < PROBE_CLIENTS; c++)
-        judge_client(r, (enum probe_client)c, &out->client[c]);
+        judge_client(r, (enum probe_client)c, out, &out->client[c]);
 }
+
+bool probe_fails_somewhere(const struct probe_judgement *j)
+{
+    for (int c = 0; c < PROBE_CLIENTS; c++)
+        if (j->client[c].connects == PROBE_NO)
+            return true;
+    return false;
+}
+
+/* ---- names ---- */
 
 const char *probe_client_name(enum probe_client c)
 {
     static const char *const names[PROBE_CLIENTS] = { "windows-7", "windows-10", "windows-11",
                                                       "routeros",  "sstpc",      "gatehouse" };
     return c < PROBE_CLIENTS ? names[c] : "?";
+}
+
+const char *probe_method_name(enum ppp_auth_method m)
+{
+    return m == PPP_AUTH_EAP_MSCHAPV2 ? "eap" : client_method_name(m);
+}
+
+void probe_unknown_text(const struct probe_call *c, char *out)
+{
+    snprintf(out, 24, "%s", strcmp(c->unknown_auth, "c22380") == 0 ? "mschapv1" : c->unknown_auth);
 }

@@ -17,9 +17,10 @@
 /*
  * Forward secrecy first. Servers in the field want the rest: RRAS on Windows Server 2012 R2 has ECDHE with CBC only,
  * RouterOS without its "pfs" has RSA key exchange only. No DHE: old servers have parameters that are too small, and all
- * that know DHE have one of the others.
+ * that know DHE have one of the others. AES-128 before AES-256, as at our server: no weaker in practice, and faster.
  */
 #define CIPHERS      "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:kRSA+AESGCM:kRSA+AES:!aNULL:!PSK:!AESCCM"
+#define CIPHERSUITES "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define CIPHERS_OLD  "ALL:!aNULL:!PSK:!SRP"
 #define CIPHERS_ANON "ALL:+aNULL:!PSK:!SRP" /* RouterOS without a certificate */
 #define GROUPS       "X25519:P-256:P-384"
@@ -207,10 +208,11 @@ static int ctx_set(SSL_CTX *ctx, const struct tls_client_cfg *cfg, char *err, si
     SSL_CTX_set_tlsext_status_cb(ctx, status_cb);
     if (min > max || SSL_CTX_set_min_proto_version(ctx, min) != 1 || SSL_CTX_set_max_proto_version(ctx, max) != 1)
         return fail(err, cap, "no such TLS versions");
-    if (SSL_CTX_set_cipher_list(ctx, !old            ? CIPHERS
+    if (SSL_CTX_set_cipher_list(ctx, cfg->ciphers    ? cfg->ciphers
+                                     : !old          ? CIPHERS
                                      : cfg->insecure ? CIPHERS_ANON
                                                      : CIPHERS_OLD) != 1 ||
-        SSL_CTX_set1_groups_list(ctx, GROUPS) != 1)
+        SSL_CTX_set_ciphersuites(ctx, CIPHERSUITES) != 1 || SSL_CTX_set1_groups_list(ctx, GROUPS) != 1)
         return fail(err, cap, "OpenSSL refuses the ciphers");
     if (cfg->alpn && !alpn_set(ctx, cfg->alpn))
         return fail(err, cap, "bad list of ALPN names");

@@ -36,6 +36,7 @@ struct tls_client_cfg {
     int min_version;  /* 0x0301 .. 0x0304; below 0x0303 (the probe's) ciphers of that age are offered too */
     int max_version;  /* 0: TLS 1.3 */
     const char *alpn; /* "h2,http/1.1"; NULL: none is offered */
+    const char *ciphers; /* of TLS 1.2 and below, as OpenSSL writes them; NULL: the usual ones. For the probe */
     int64_t now_s;    /* Unix; 0: the clock. For tests */
 };
 
