@@ -81,6 +81,8 @@ __attribute__((format(printf, 3, 4))) static void step(struct dial *d, const cha
     d->ops.step(d->ops.arg, name, text, net_now(d->loop) - d->begun_ms);
 }
 
+static void no_answer(struct dial *d, enum client_cause cause, const char *why);
+
 static void on_timer(struct timer_entry *e, uint64_t now_ms)
 {
     struct dial *d = (struct dial *)(void *)((char *)e - offsetof(struct dial, timer));
@@ -88,7 +90,7 @@ static void on_timer(struct timer_entry *e, uint64_t now_ms)
     switch (d->stage) {
     case DIAL_IDLE:
     case DIAL_TCP: return; /* the race has a limit of its own */
-    case DIAL_RESOLVE: fail(d, CLIENT_RESOLVE, "no answer about the name in %d s", RESOLVE_MS / 1000); return;
+    case DIAL_RESOLVE: no_answer(d, CLIENT_RESOLVE, "no answer in time"); return;
     case DIAL_PROXY: fail(d, CLIENT_PROXY_DOWN, "no answer to CONNECT in %d s", PROXY_MS / 1000); return;
     case DIAL_TLS: fail(d, CLIENT_TLS, "no TLS handshake in %d s", TLS_MS / 1000); return;
     case DIAL_HTTP: fail(d, CLIENT_HTTP_TIMEOUT, "no answer in %d s", HTTP_MS / 1000); return;
@@ -129,6 +131,8 @@ static void on_race(void *arg, int fd, const union race_addr *at, int error)
 static void begin_race(struct dial *d, const union race_addr *addr, size_t n)
 {
     enter(d, DIAL_TCP, TIME_NEVER);
+    if (d->stage != DIAL_TCP)
+        return;
     if (race_start(&d->race, d->loop, addr, n, on_race, d))
         fail(d, CLIENT_INTERNAL, "out of memory");
 }
@@ -148,6 +152,23 @@ static bool literal(const struct http_url *u, union race_addr *out)
     return inet_pton(out->sa.sa_family, u->host, u->ip6 ? (void *)&out->in6.sin6_addr : (void *)&out->in.sin_addr) == 1;
 }
 
+static const struct http_url *target(const struct dial *d)
+{
+    return by_proxy(d) ? &d->cfg->proxy : &d->cfg->server;
+}
+
+/* The addresses of the dial before, if it was for that name; a network that has just changed may have no DNS yet. */
+static void no_answer(struct dial *d, enum client_cause cause, const char *why)
+{
+    const char *host = target(d)->host;
+    if (!d->known.n || strcmp(d->known.host, host) != 0) {
+        fail(d, cause, "%s: %s", host, why);
+        return;
+    }
+    step(d, "resolve", "%s: %s; the addresses of before are tried", host, why);
+    begin_race(d, d->known.addr, d->known.n);
+}
+
 static void on_resolver(void *arg, int events)
 {
     struct dial *d = arg;
@@ -159,31 +180,28 @@ static void on_resolver(void *arg, int events)
     if (n != (ssize_t)sizeof a || a.n > RACE_MAX) {
         net_fd_want(d->resolver, 0);
         if (d->stage == DIAL_RESOLVE)
-            fail(d, CLIENT_INTERNAL, "the resolver's process is gone");
+            no_answer(d, CLIENT_INTERNAL, "the resolver's process is gone");
         return;
     }
-    const struct http_url *u = by_proxy(d) ? &d->cfg->proxy : &d->cfg->server;
+    const struct http_url *u = target(d);
     a.host[sizeof a.host - 1] = a.why[sizeof a.why - 1] = 0;
     if (d->stage != DIAL_RESOLVE || strcmp(a.host, u->host) != 0)
         return; /* of a dial that was given up */
-    if (a.n) {
-        snprintf(d->known.host, sizeof d->known.host, "%s", a.host);
-        memcpy(d->known.addr, a.addr, a.n * sizeof a.addr[0]);
-        d->known.n = a.n;
-        step(d, "resolve", "%s: %u address%s", u->host, a.n, a.n == 1 ? "" : "es");
-    } else if (d->known.n && !strcmp(d->known.host, a.host)) {
-        step(d, "resolve", "%s: %s; the addresses of before are tried", u->host, a.why);
-    } else {
-        fail(d, CLIENT_RESOLVE, "%s: %s", u->host, a.why);
+    if (!a.n) {
+        no_answer(d, CLIENT_RESOLVE, a.why);
         return;
     }
+    snprintf(d->known.host, sizeof d->known.host, "%s", a.host);
+    memcpy(d->known.addr, a.addr, a.n * sizeof a.addr[0]);
+    d->known.n = a.n;
+    step(d, "resolve", "%s: %u address%s", u->host, a.n, a.n == 1 ? "" : "es");
     begin_race(d, d->known.addr, d->known.n);
 }
 
 /* Begins anew, to where TCP has to go; for a proxy's second try too. */
 static void begin(struct dial *d)
 {
-    const struct http_url *u = by_proxy(d) ? &d->cfg->proxy : &d->cfg->server;
+    const struct http_url *u = target(d);
     if (is_literal(u)) {
         union race_addr a;
         if (literal(u, &a))
@@ -195,9 +213,11 @@ static void begin(struct dial *d)
     struct resolver_ask ask = { .port = u->port };
     snprintf(ask.host, sizeof ask.host, "%s", u->host);
     enter(d, DIAL_RESOLVE, RESOLVE_MS);
+    if (d->stage != DIAL_RESOLVE)
+        return;
     net_fd_want(d->resolver, NET_READ);
     if (send(net_fd_num(d->resolver), &ask, sizeof ask, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)sizeof ask)
-        fail(d, CLIENT_INTERNAL, "the resolver's process is gone");
+        no_answer(d, CLIENT_INTERNAL, "the resolver's process is gone");
 }
 
 /* ---- the web proxy ---- */
