@@ -78,6 +78,9 @@ __attribute__((format(printf, 3, 4))) static void step(struct dial *d, const cha
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if (*c < 0x20 || *c >= 0x7f)
+            *c = '?';
     d->ops.step(d->ops.arg, name, text, net_now(d->loop) - d->begun_ms);
 }
 
@@ -169,6 +172,17 @@ static void no_answer(struct dial *d, enum client_cause cause, const char *why)
     begin_race(d, d->known.addr, d->known.n);
 }
 
+/* That process speaks to strangers: it sends us to no other kind of socket. */
+static bool sane(const struct resolver_answer *a)
+{
+    if (a->n > RACE_MAX)
+        return false;
+    for (size_t i = 0; i < a->n; i++)
+        if (a->addr[i].sa.sa_family != AF_INET && a->addr[i].sa.sa_family != AF_INET6)
+            return false;
+    return true;
+}
+
 static void on_resolver(void *arg, int events)
 {
     struct dial *d = arg;
@@ -177,7 +191,7 @@ static void on_resolver(void *arg, int events)
     ssize_t n = recv(net_fd_num(d->resolver), &a, sizeof a, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (n != (ssize_t)sizeof a || a.n > RACE_MAX) {
+    if (n != (ssize_t)sizeof a || !sane(&a)) {
         net_fd_want(d->resolver, 0);
         if (d->stage == DIAL_RESOLVE)
             no_answer(d, CLIENT_INTERNAL, "the resolver's process is gone");

@@ -127,13 +127,13 @@ static void addresses_of_before_serve_without_dns(void **state)
     learn(&l);
     struct resolver_answer none = good(&l);
     none.n = 0;
-    snprintf(none.why, sizeof none.why, "no DNS");
+    snprintf(none.why, sizeof none.why, "no \x1b[2J DNS");
     start(&l);
     ask_take(&l, &ask);
     answer(&l, &none);
     net_loop_run(&l.loop);
     assert_true(l.tcp);
-    assert_non_null(strstr(l.step, "no DNS; the addresses of before are tried"));
+    assert_non_null(strstr(l.step, "no ?[2J DNS; the addresses of before are tried"));
     dial_cancel(&l.dial);
     end(&l);
 }
@@ -164,11 +164,30 @@ static void addresses_of_before_serve_without_an_answer(void **state)
     end(&l);
 }
 
+/* What the resolver's process says is a stranger's word: it sends us to no other kind of socket. */
+static void answers_are_addresses(void **state)
+{
+    struct lab l;
+    struct resolver_ask ask;
+    (void)state;
+    begin(&l);
+    struct resolver_answer a = good(&l);
+    a.addr[0].sa.sa_family = AF_UNIX;
+    start(&l);
+    ask_take(&l, &ask);
+    answer(&l, &a);
+    net_loop_run(&l.loop);
+    assert_true(l.done);
+    assert_int_equal(l.end.cause, CLIENT_INTERNAL);
+    end(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_of_before_serve_without_dns),
         cmocka_unit_test(addresses_of_before_serve_without_an_answer),
+        cmocka_unit_test(answers_are_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
