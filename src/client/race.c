@@ -113,7 +113,8 @@ static void go_on(struct race *r)
 {
     uint64_t now = net_now(r->loop);
     if (now >= r->end_at) {
-        r->error = r->error ? r->error : ETIMEDOUT;
+        if (r->open || !r->error)
+            r->error = ETIMEDOUT; /* some never answered: that is the news, not what another one said */
         finish(r, -1, NULL);
         return;
     }
@@ -142,7 +143,7 @@ static void on_timer(struct timer_entry *e, uint64_t now_ms)
 int race_start(struct race *r, struct net_loop *loop, const union race_addr *addr, size_t n,
                void (*done)(void *arg, int fd, const union race_addr *at, int error), void *arg)
 {
-    *r = (struct race){ .loop = loop, .done = done, .arg = arg, .timer.fn = on_timer, .error = EHOSTUNREACH };
+    *r = (struct race){ .loop = loop, .done = done, .arg = arg, .timer.fn = on_timer };
     r->n = n < RACE_MAX ? n : RACE_MAX;
     memcpy(r->addr, addr, r->n * sizeof *addr);
     race_order(r->addr, r->n);

@@ -146,6 +146,33 @@ static void nobody_answers(void **state)
     assert_int_not_equal(r.error, 0);
 }
 
+/* Silence is told as silence. */
+static void nobody_answers_in_time(void **state)
+{
+    struct result r = { .fd = -1 };
+    uint16_t port;
+    int full[4];
+    (void)state;
+    int l = listener("127.0.0.1", &port);
+    assert_int_equal(listen(l, 0), 0);
+    const union race_addr list[1] = { v4("127.0.0.1", port) };
+    for (size_t i = 0; i < 4; i++) { /* nobody takes these: the next one waits */
+        full[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)!connect(full[i], &list[0].sa, sizeof list[0].in);
+    }
+    assert_int_equal(net_loop_init(&r.loop, NULL, NULL), 0);
+    assert_int_equal(race_start(&r.race, &r.loop, list, 1, on_done, &r), 0);
+    r.race.end_at = net_now(&r.loop) + 20;
+    net_loop_run(&r.loop);
+    assert_int_equal(r.calls, 1);
+    assert_int_equal(r.fd, -1);
+    assert_int_equal(r.error, ETIMEDOUT);
+    net_loop_fini(&r.loop);
+    for (size_t i = 0; i < 4; i++)
+        close(full[i]);
+    close(l);
+}
+
 /* ---- waits ---- */
 
 static void waits_double_and_stay_below_the_cap(void **state)
@@ -260,15 +287,11 @@ static void answers_are_judged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(families_take_turns),
-        cmocka_unit_test(addresses_as_text),
-        cmocka_unit_test(first_that_answers),
-        cmocka_unit_test(nobody_answers),
-        cmocka_unit_test(waits_double_and_stay_below_the_cap),
-        cmocka_unit_test(every_cause_is_told_in_full),
-        cmocka_unit_test(ends_are_printable),
-        cmocka_unit_test(server_takes_the_request),
-        cmocka_unit_test(answers_are_judged),
+        cmocka_unit_test(families_take_turns),         cmocka_unit_test(addresses_as_text),
+        cmocka_unit_test(first_that_answers),          cmocka_unit_test(nobody_answers),
+        cmocka_unit_test(nobody_answers_in_time),      cmocka_unit_test(waits_double_and_stay_below_the_cap),
+        cmocka_unit_test(every_cause_is_told_in_full), cmocka_unit_test(ends_are_printable),
+        cmocka_unit_test(server_takes_the_request),    cmocka_unit_test(answers_are_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
