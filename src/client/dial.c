@@ -278,6 +278,10 @@ static void proxy_login(struct dial *d)
     if (rc == ERR_PEER) {
         fail(d, CLIENT_PROXY_LOGIN, "proxy %s offers %s: only Basic and Digest are known here", d->cfg->proxy.host,
              offered);
+    } else if (rc == ERR_USAGE || rc == ERR_LIMIT) {
+        fail(d, CLIENT_PROXY_LOGIN, "proxy %s (%s): %s", d->cfg->proxy.host, offered,
+             rc == ERR_USAGE ? "the user name or password holds what this login cannot carry"
+                             : "its challenge is too long");
     } else if (rc) {
         fail(d, CLIENT_INTERNAL, "the proxy's challenge cannot be answered");
     } else if (d->logins && !(stale && d->logins < LOGINS_MAX)) {
