@@ -9,14 +9,15 @@ from lab import Lab, MTU, SERVER
 
 
 class Peer:
-    """server is the process whose CPU time counts; compared: a bar speaks of it, so it is in every row."""
+    """server is the process whose CPU time counts, client the one at the other end; compared: a bar speaks of it, so it
+    is in every row."""
 
     compared = False
 
     def __init__(self, work, build, certs):
         self.build, self.certs = build, certs
         self.lab = Lab(self.key, work)
-        self.server = None
+        self.server = self.client = None
         try:
             self.up()
             # Until the first packet has come back, nothing is measured.
@@ -157,10 +158,43 @@ class Gatehouse(GatehouseServer):
 
     def up(self):
         self.serve()
-        client = self.lab.start(self.lab.c, *self.load_args("tunnel", "--tun", "tun0"))
-        client.wait_for('"up"', 10)
+        self.dial()
+
+    def dial(self):
+        self.client = self.lab.start(self.lab.c, *self.load_args("tunnel", "--tun", "tun0"))
+        self.client.wait_for('"up"', 10)
         self.route("tun0")
+
+
+CONNECT_CONF = """
+server: {{ url = "https://{server}"; ca = "{certs}/ca.pem"; }};
+login: {{ user = "bench"; password-file = "{work}/password"; }};
+tunnel: {{ interface = "tun0"; mtu = {mtu}; routes = [ "{inside}" ]; dns = "off"; }};
+reconnect: {{ once = true; }};
+control: {{ folder = "{work}/connect"; }};
+worker: {{ user = "{user}"; }};
+"""
+
+
+class GatehouseConnect(Gatehouse):
+    """Both ends ours."""
+
+    key, title = "gatehouse-connect", "gatehouse connect"
+
+    def dial(self):
+        d = self.lab.work
+        with open(os.path.join(d, "password"), "w") as f:
+            f.write("bench-password\n")
+        os.chmod(os.path.join(d, "password"), 0o600)
+        with open(os.path.join(d, "connect.conf"), "w") as f:
+            f.write(CONNECT_CONF.format(server=SERVER, certs=self.certs, work=d, mtu=MTU, inside=lab.INSIDE_NET,
+                                        user=service_user()))
+        self.client = self.lab.start(self.lab.c, os.path.join(self.build, "gatehouse"), "connect", "-c",
+                                     os.path.join(d, "connect.conf"), "--json")
+        self.client.wait_for('"event":"up"', 20)
 
 
 # In the order of their turns: what is compared is measured side by side.
 TUNNELS = [Gatehouse, LimitPacked, OpenVpn, LimitGso, LimitPlain, Direct]
+# The same server, with the bench client and with ours.
+CLIENTS = [Gatehouse, GatehouseConnect]

@@ -21,12 +21,13 @@ def percentile(values, p):
     return values[min(len(values) - 1, int(len(values) * p / 100))]
 
 
-def iperf(peer, direction, seconds):
-    """One TCP run: Gbit/s of goodput, and server CPU seconds per Gbit."""
-    before = cpu_seconds(peer.server.pid) if peer.server else 0
+def iperf(peer, direction, seconds, process=None):
+    """One TCP run: Gbit/s of goodput, and CPU seconds per Gbit of the peer's server, or of another process of its."""
+    process = process or peer.server
+    before = cpu_seconds(process.pid) if process else 0
     reverse = ["-R"] if direction == "down" else []
     out = peer.lab.run(peer.lab.c, "iperf3", "-c", INSIDE, "-J", "-t", str(seconds), *reverse)
-    cpu = cpu_seconds(peer.server.pid) - before if peer.server else 0
+    cpu = cpu_seconds(process.pid) - before if process else 0
     got = json.loads(out)["end"]["sum_received"]
     return got["bits_per_second"] / 1e9, cpu / (got["bytes"] * 8 / 1e9) if got["bytes"] else None
 
@@ -43,6 +44,20 @@ def tcp(peers, quick):
                 if p.compared or n % 2 == 0:
                     runs[p.key][direction].append(iperf(p, direction, 2 if quick else 3))
     return {k: {d: {"gbit_s": median([g for g, _ in r]), "cpu_s_per_gbit": median([c for _, c in r if c is not None]),
+                    "runs": [g for g, _ in r]} for d, r in by.items()} for k, by in runs.items()}
+
+
+def connect(pair, quick):
+    """One TCP connection each way with the bench client and with `gatehouse connect`, in turns that change their order:
+    whoever comes second finds the machine warmer. CPU seconds are the client's."""
+    runs = {p.key: {d: [] for d in DIRECTIONS} for p in pair}
+    for p in pair:
+        p.lab.start(p.lab.i, "iperf3", "-s", "--forceflush").wait_for("listening", 5)
+    for n in range(4 if quick else 10):
+        for direction in DIRECTIONS:
+            for p in pair if n % 2 == 0 else reversed(pair):
+                runs[p.key][direction].append(iperf(p, direction, 2, p.client))
+    return {k: {d: {"gbit_s": median([g for g, _ in r]), "client_cpu_s_per_gbit": median([c for _, c in r]),
                     "runs": [g for g, _ in r]} for d, r in by.items()} for k, by in runs.items()}
 
 

@@ -3,7 +3,7 @@
 
     bench/run.py [--quick] [--only ROW]... [--peer PEER]... [--build DIR]
 
-Rows: tcp udp latency setup memory handshake web passthrough. Writes bench/results/DATE.json and latest.json (not with
+Rows: tcp udp latency connect setup memory handshake web passthrough. Writes bench/results/DATE.json and latest.json (not with
 --quick, --only or --peer, unless --save) and prints a table. Exit status 1 when a bar is missed or a measurement
 failed.
 """
@@ -27,8 +27,8 @@ import rows  # noqa: E402
 import web  # noqa: E402
 
 WEB_ROWS = {"handshake": web.handshakes, "web": web.web, "passthrough": web.passthrough}
-ROWS = ("tcp", "udp", "latency", "setup", "memory", *WEB_ROWS)
-BARS = 11  # what Bench.bars() gives when everything was measured
+ROWS = ("tcp", "udp", "latency", "connect", "setup", "memory", *WEB_ROWS)
+BARS = 13  # what Bench.bars() gives when everything was measured
 
 
 def arguments():
@@ -102,6 +102,12 @@ class Bench:
                 if "memory" in want:
                     self.row("memory", rows.memory, server, quick)
                 server.close()
+        if "connect" in want:
+            pair = [p for p in map(self.bring, all_peers.CLIENTS) if p]
+            if len(pair) == len(all_peers.CLIENTS):
+                self.row("connect", rows.connect, pair, quick)
+            for p in pair:
+                p.close()
         if set(WEB_ROWS) & set(want):
             self.web(want, quick)
         if not {"tcp", "udp", "latency"} & set(want):
@@ -159,8 +165,17 @@ class Bench:
                     # Of runs that were neighbours, so that what else the machine did hit both.
                     pairs = zip(t["gatehouse"][d]["runs"], t[key][d]["runs"])
                     bar(f"TCP {d} / {title}", rows.median([g / o for g, o in pairs]), ">=", limit)
+        self.connect_bars(bar)
         web.bars(self.rows, bar)
         return out
+
+    def connect_bars(self, bar):
+        """As fast as the bench client. On two cores that both clients, the server and iperf3 share, medians of the same
+        program differ by some hundredths, too."""
+        c = self.rows.get("connect")
+        for d in rows.DIRECTIONS if c else ():
+            pairs = zip(c["gatehouse-connect"][d]["runs"], c["gatehouse"][d]["runs"])
+            bar(f"connect, TCP {d} / bench client", rows.median([g / o for g, o in pairs]), ">=", 0.9)
 
 
 def table(head, lines):
@@ -192,6 +207,11 @@ def show(result):
         table(["ping p50/p99 ms", "idle", "TCP up", "TCP down"],
               [[titles[k], *(f"{num(v[n]['p50_ms'])}/{num(v[n]['p99_ms'])}" for n in ("idle", "up", "down"))]
                for k, v in r["latency"].items()])
+    if "connect" in r:
+        names = {"gatehouse": "bench client", "gatehouse-connect": "gatehouse connect"}
+        table(["TCP, our server with", "up Gbit/s", "down Gbit/s", "client CPU-s/Gbit up", "down"],
+              [[names[k], *(num(v[d]["gbit_s"]) for d in rows.DIRECTIONS),
+                *(num(v[d]["client_cpu_s_per_gbit"]) for d in rows.DIRECTIONS)] for k, v in r["connect"].items()])
     if "setup" in r:
         s = r["setup"]
         table(["call set-up", "value"],
