@@ -856,6 +856,18 @@ static void test_old_versions(void **state)
     EVP_PKEY_free(rsa);
 }
 
+/* A server without an order of its own takes ours. */
+static void test_order_of_suites(void **state)
+{
+    (void)state;
+    struct dialled how = { .leaf = &good, .sent = { &ca }, .version = TLS1_3_VERSION };
+    struct duo d;
+    duo_open(&d, &how);
+    assert_int_equal(duo_handshake(&d), 0);
+    assert_string_equal(tls_stream_cipher(d.s), "TLS_AES_128_GCM_SHA256");
+    duo_close(&d);
+}
+
 static void test_version_bounds(void **state)
 {
     (void)state;
@@ -1212,6 +1224,7 @@ int main(void)
         cmocka_unit_test(test_pin_and_crl),
         cmocka_unit_test(test_staples),
         cmocka_unit_test(test_old_versions),
+        cmocka_unit_test(test_order_of_suites),
         cmocka_unit_test(test_version_bounds),
         cmocka_unit_test(test_anonymous),
         cmocka_unit_test(test_alpn),
