@@ -201,13 +201,16 @@ static int allow(scmp_filter_ctx ctx, const int *calls, size_t n)
 static int allow_in_part(scmp_filter_ctx ctx, enum sandbox_role role)
 {
     static const unsigned ioctls[] = { FIONBIO, FIONREAD, FIOCLEX, TCGETS };
-    static const int families[] = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK };
-    size_t n_families = role == SANDBOX_SITE ? 0 : role == SANDBOX_RESOLVER ? 4 : 3;
+    static const int families[] = { AF_INET, AF_INET6, AF_UNIX, AF_NETLINK };
+    static const size_t allowed[] = {
+        [SANDBOX_ENGINE] = 3, [SANDBOX_SITE] = 0, [SANDBOX_CLIENT] = 2, [SANDBOX_RESOLVER] = 4
+    };
+    size_t n_families = allowed[role];
     const uint64_t spaces =
         CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
     int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, spaces, 0));
     /* Its flags are in memory, where no filter sees them; without it the C library uses clone. */
-    if (rc >= 0)
+    if (rc >= 0 && role != SANDBOX_RESOLVER) /* where that is what becomes of all others */
         rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     for (size_t i = 0; rc >= 0 && i < COUNT(ioctls); i++)
         rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, ioctls[i]));
@@ -218,7 +221,8 @@ static int allow_in_part(scmp_filter_ctx ctx, enum sandbox_role role)
 
 static int seccomp_close_in(enum sandbox_role role)
 {
-    scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    /* One of the many modules of the C library's resolver may look for more: it is told that there is none. */
+    scmp_filter_ctx ctx = seccomp_init(role == SANDBOX_RESOLVER ? SCMP_ACT_ERRNO(ENOSYS) : SCMP_ACT_KILL_PROCESS);
     if (!ctx)
         return ERR_SYSTEM;
     const struct {

@@ -33,8 +33,9 @@ void process_reap(pid_t pid);
 enum sandbox_role {
     SANDBOX_ENGINE,   /* the server's: sockets, no files */
     SANDBOX_SITE,     /* files below one folder, no new sockets */
-    SANDBOX_CLIENT,   /* as the engine; and bind(), to ask whether an address of ours is still there */
-    SANDBOX_RESOLVER, /* the C library's resolver: reads files, speaks to name servers and name service daemons */
+    SANDBOX_CLIENT,   /* as the engine, without new Unix sockets; and bind(), to ask whether an address is ours still */
+    SANDBOX_RESOLVER, /* the C library's resolver: reads files, speaks to name servers and name service daemons. Another
+                         call fails, as on a system that has none: its modules are not ours to know */
 };
 MUST_USE int process_sandbox(enum sandbox_role role, int readable_dir_fd);
 
