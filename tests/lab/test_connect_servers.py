@@ -15,7 +15,7 @@ from fakeserver import FakeServer, habit, hostile
 from lablib import SERVER4, SERVER6, check, wait_for
 
 HOST, USER, PASSWORD = "www.example.com", "alice", "wonderland"
-MEMORY_KIB = 2048  # how much more an engine may have at its peak than one that dials an honest server
+MEMORY_KIB = 4096  # how much more an engine may have at its peak than one that dials an honest server
 AT_ONCE = 6        # dials at the same time
 LIMIT = 15         # seconds that a dial may take which is answered with nonsense
 IMPATIENT = {"reconnect": {"echo-interval": 1, "echo-timeout": 3}}
