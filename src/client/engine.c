@@ -22,6 +22,7 @@
 #define TICK_MS         5000 /* how often a sleep of the machine is looked for */
 #define SLEPT_MS        2000 /* a gap between the clocks that is one */
 #define DOUBT_MS        5000 /* after a change: how long the server may be silent */
+#define STUCK_MS        1000 /* a dial that is so old when the network changes waits for what was lost before */
 #define CRLS_MAX        1000
 #define LCP_ECHO_MISSES 3
 #define STEADY_MS       60000 /* a call that was up so long: the next wait begins small again */
@@ -380,6 +381,30 @@ static bool is_ours(const union race_addr *a)
     return ours;
 }
 
+static bool fd_is_ours(const struct net_fd *nf)
+{
+    union race_addr own;
+    socklen_t len = sizeof own;
+    return getsockname(net_fd_num(nf), &own.sa, &len) < 0 || is_ours(&own);
+}
+
+/* Begins the dial anew when it waits for what the old network lost, or from an address that is gone. */
+static void redial(struct client_engine *e)
+{
+    struct dial *d = &e->dial;
+    bool waits = d->stage == DIAL_RESOLVE || d->stage == DIAL_TCP;
+    bool good = !waits || net_now(&e->loop) - d->begun_ms < STUCK_MS;
+    if (d->line.nf)
+        good = good && fd_is_ours(d->line.nf);
+    for (size_t i = 0; d->stage == DIAL_TCP && i < d->race.next; i++)
+        good = good && (!d->race.tries[i].nf || fd_is_ours(d->race.tries[i].nf));
+    if (good)
+        return;
+    dial_cancel(d);
+    e->dialling = false;
+    dial_again(e, 0);
+}
+
 static void network_changed(struct client_engine *e)
 {
     union race_addr own, out;
@@ -390,6 +415,10 @@ static void network_changed(struct client_engine *e)
         backoff_reset(&e->backoff);
         net_timer_cancel(&e->loop, &e->retry_timer);
         dial_again(e, 0);
+        return;
+    }
+    if (e->dialling) {
+        redial(e);
         return;
     }
     if (!e->calling || getsockname(net_fd_num(e->line.nf), &own.sa, &len) < 0)

@@ -123,10 +123,13 @@ class OwnServer(Gatehouse):
 class Recorder:
     """A small web proxy of ours in a namespace: passes CONNECT on to the server, keeps the heads that it was sent."""
 
-    def __init__(self, lab, port, ns=None, to=(SERVER4, 443)):
-        self.heads, self.to, self.streams, self.ns = [], to, [], ns or lab.client
-        self.service = ws.TcpService(self.ns, port, self._handle)
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, lab, port, ns=None, to=(SERVER4, 443), at="127.0.0.1"):
+        self.heads, self.to, self.streams, self.ns, self.at = [], to, [], ns or lab.client, at
+        self.service = ws.TcpService(self, port, self._handle)
+        self.url = f"http://{at}:{port}"
+
+    def listen(self, _host, port):
+        return self.ns.listen(self.at, port)
 
     def _handle(self, s):
         self.heads.append(ws.read_head(s).decode("latin-1"))

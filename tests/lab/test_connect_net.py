@@ -13,7 +13,7 @@ import time
 
 from connectlib import EXIT, RESOLV_CONF
 from connecttools import OwnServer, Recorder, dial, ping_by, refused, side_by_side, status
-from lablib import INSIDE4, POOL_SERVER, SERVER4, SERVER6, Ca, Netns, check, wait_for
+from lablib import INSIDE4, POOL_SERVER, SERVER4, SERVER6, SERVER_IN4, Ca, Netns, check, wait_for
 
 OUTSIDE4, OUTSIDE6 = "203.0.113.77", "2001:db8:ffff::77"  # nobody; a packet to there has left the tunnel or not
 LIVELY = {"reconnect": {"first": 1, "max": 2, "echo-interval": 1, "echo-timeout": 2}}
@@ -217,6 +217,16 @@ def test_default_route(lab, _gh):
                 check(status(c)["call"]["tx_packets"] >= sent + 6, "they did not go into the tunnel")
         return at_home(lab, run)
 
+    def by_proxy(h):
+        """It is the proxy that keeps a route of its own."""
+        with Recorder(lab, 3140, lab.server, to=(SERVER_IN4, 443), at=SERVER4) as proxy, \
+                call(h, *DEFAULT, "--proxy", f"http://{SERVER4}:3140") as c:
+            up = c.wait_up()
+            check(up["proxy"] == f"{SERVER4}:3140" and len(proxy.heads) == 1, f"{up}")
+            check(f"{SERVER4} via {h.gateway} dev eth0" in h.ns.ip("route"), h.ns.ip("route"))
+            check(h.way(OUTSIDE4) == h.way(SERVER_IN4) == c.interface, "ways")
+            c.ping(POOL_SERVER)
+
     def gateway_changes(h):
         """The server's own route follows."""
         with call(h, *DEFAULT) as c:
@@ -229,7 +239,7 @@ def test_default_route(lab, _gh):
             h.ns.ip("route", "replace", "default", "via", h.gateway)
             wait_for(lambda: f"{SERVER4} via {h.gateway} dev eth0" in h.ns.ip("route"), 3, lambda: h.ns.ip("route"))
     side_by_side({"IPv4": job(SERVER4, "vpn.example.com"), "IPv6": job(SERVER6, "six.example.com"),
-                  "another gateway": at_home(lab, gateway_changes)})
+                  "by proxy": at_home(lab, by_proxy), "another gateway": at_home(lab, gateway_changes)})
 
 
 def test_dns(lab, _gh):
@@ -443,6 +453,38 @@ def test_address_changes(lab, gh):
     with home(lab) as h:
         run(h)
     gh.cli("disconnect", "--user", "alice", ok=(0, 1))
+
+
+@contextlib.contextmanager
+def swallowed(h):
+    """What we send is lost somewhere behind the gateway; nothing here shows it."""
+    table = f"cut{h.far}"
+    h.lab.server.sh("nft", f"add table inet {table}; add chain inet {table} in {{ type filter hook input priority 0; }}; "
+                           f"add rule inet {table} in iifname {h.far} meta l4proto tcp drop")
+    try:
+        yield
+    finally:
+        h.lab.server.sh("nft", f"delete table inet {table}")
+
+
+def test_change_while_dialling(lab, gh):
+    """A dial that nobody answers is begun anew when the network changes: from the address that there is now."""
+    def run(h):
+        with call(h, alone=False) as c:
+            with swallowed(h):
+                c.wait_event("step", step="resolve")
+                time.sleep(3.5)  # the kernel's next SYN would be the one after 7 s
+                check(not c.events("retry") and not c.events("up"), c.tail())
+            began = time.monotonic()
+            h.ns.ip("addr", "del", f"{h.own}/24", "dev", "eth0")
+            h.ns.ip("addr", "add", f"{h.own[:-1]}9/24", "dev", "eth0")
+            h.ns.ip("route", "replace", "default", "via", h.gateway)
+            c.wait_up()
+            check(time.monotonic() - began < 2, f"it took {time.monotonic() - began:.1f} s")
+            ping_by(c)
+    with home(lab) as h:
+        run(h)
+    gh.no_sessions()
 
 
 def test_certificate_changes(lab):
