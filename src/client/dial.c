@@ -199,8 +199,9 @@ static void on_resolver(void *arg, int events)
     }
     const struct http_url *u = target(d);
     a.host[sizeof a.host - 1] = a.why[sizeof a.why - 1] = 0;
-    if (d->stage != DIAL_RESOLVE || strcmp(a.host, u->host) != 0)
-        return; /* of a dial that was given up */
+    /* Of a dial that was given up: its addresses are welcome, its failure may be the old network's. */
+    if (d->stage != DIAL_RESOLVE || strcmp(a.host, u->host) != 0 || (!a.n && a.id != d->asked))
+        return;
     if (!a.n) {
         no_answer(d, CLIENT_RESOLVE, a.why);
         return;
@@ -224,7 +225,7 @@ static void begin(struct dial *d)
             fail(d, CLIENT_RESOLVE, "%s is no address", u->host);
         return;
     }
-    struct resolver_ask ask = { .port = u->port };
+    struct resolver_ask ask = { .port = u->port, .id = ++d->asked };
     snprintf(ask.host, sizeof ask.host, "%s", u->host);
     enter(d, DIAL_RESOLVE, RESOLVE_MS);
     if (d->stage != DIAL_RESOLVE)

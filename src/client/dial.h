@@ -46,6 +46,7 @@ struct dial {
     struct dial_ops ops;
     struct rng rng;
     struct net_fd *resolver; /* the channel to that process */
+    uint32_t asked;          /* id of the latest question to it */
     enum dial_stage stage;
     struct race race;
     struct timer_entry timer; /* the stage's deadline */

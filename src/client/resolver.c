@@ -17,6 +17,7 @@ void resolver_look_up(const struct resolver_ask *ask, struct resolver_answer *ou
     char port[8];
     *out = (struct resolver_answer){ 0 };
     snprintf(out->host, sizeof out->host, "%s", ask->host);
+    out->id = ask->id;
     snprintf(port, sizeof port, "%u", ask->port);
     int rc = getaddrinfo(ask->host, port, &hints, &list);
     if (rc) {

@@ -13,13 +13,15 @@
 struct resolver_ask {
     char host[RESOLVER_HOST_MAX + 1];
     uint16_t port;
+    uint32_t id; /* the answer has it too */
 };
 
 struct resolver_answer {
     char host[RESOLVER_HOST_MAX + 1]; /* that was asked for */
-    uint32_t n;                       /* addresses; 0: see why */
-    union race_addr addr[RACE_MAX];   /* in the order of RFC 6724 */
-    char why[96];                     /* the resolver's words */
+    uint32_t id;
+    uint32_t n;                     /* addresses; 0: see why */
+    union race_addr addr[RACE_MAX]; /* in the order of RFC 6724 */
+    char why[96];                   /* the resolver's words */
 };
 
 /* The process: descriptor 3 is a SOCK_SEQPACKET pair's end. Returns the exit status. */

@@ -127,6 +127,7 @@ static void addresses_of_before_serve_without_dns(void **state)
     learn(&l);
     struct resolver_answer none = good(&l);
     none.n = 0;
+    none.id = 2;
     snprintf(none.why, sizeof none.why, "no \x1b[2J DNS");
     start(&l);
     ask_take(&l, &ask);
@@ -164,6 +165,30 @@ static void addresses_of_before_serve_without_an_answer(void **state)
     end(&l);
 }
 
+/* The resolver works off one question after the other: a failure of before is no answer to the latest. */
+static void failures_of_before_do_not_count(void **state)
+{
+    struct lab l;
+    struct resolver_ask first, second;
+    (void)state;
+    begin(&l);
+    start(&l);
+    ask_take(&l, &first);
+    dial_cancel(&l.dial);
+    start(&l);
+    ask_take(&l, &second);
+    struct resolver_answer a = good(&l), none = a;
+    none.id = first.id;
+    none.n = 0;
+    answer(&l, &none);
+    a.id = second.id;
+    answer(&l, &a);
+    net_loop_run(&l.loop);
+    assert_false(l.done);
+    assert_true(l.tcp);
+    end(&l);
+}
+
 /* What the resolver's process says is a stranger's word: it sends us to no other kind of socket. */
 static void answers_are_addresses(void **state)
 {
@@ -187,6 +212,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_of_before_serve_without_dns),
         cmocka_unit_test(addresses_of_before_serve_without_an_answer),
+        cmocka_unit_test(failures_of_before_do_not_count),
         cmocka_unit_test(answers_are_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
