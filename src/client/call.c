@@ -55,8 +55,19 @@ static void machine_error(struct client_call *k, int rc)
         break_off(k, CLIENT_INTERNAL, err_name(rc));
 }
 
+static void set_ppp_end(struct client_call *k, const struct ppp_down *d);
+
+/* The line went before PPP's goodbye was answered: why PPP ended is why the call ended. */
+static void ask_ppp(struct client_call *k)
+{
+    struct ppp_down d;
+    if (ppp_peer_ending(k->ppp, &d))
+        set_ppp_end(k, &d);
+}
+
 static void lost(struct client_call *k)
 {
+    ask_ppp(k);
     bool was_up = k->up || k->cc_ms;
     if (was_up)
         set_end(k, CLIENT_LOST, "%s", tls_stream_error(k->tls));
@@ -161,30 +172,35 @@ static bool methods_refused(const struct client_call *k, char *list, size_t cap)
     return n > 0;
 }
 
-static void ppp_down(struct client_call *k, const struct ev *ev)
+static void set_ppp_end(struct client_call *k, const struct ppp_down *d)
 {
     char list[64];
+    switch ((enum ppp_down_cause)d->cause) {
+    case PPP_DOWN_PEER_TERMINATE:
+        if (k->told_lcp && !k->cc_ms) /* some servers say no by this alone */
+            set_end(k, CLIENT_LOGIN, "the server ended PPP instead of a verdict%s%s", d->text[0] ? ": " : "", d->text);
+        else if (!k->told_lcp && methods_refused(k, list, sizeof list))
+            set_end(k, CLIENT_NO_METHOD, "the server wants only %s, and ends PPP: %s", list, d->text);
+        else
+            set_end(k, k->up ? CLIENT_HUNG_UP : CLIENT_PPP, "%s%s", k->up ? "" : "the server ended PPP: ", d->text);
+        break;
+    case PPP_DOWN_OUR_TERMINATE: set_end(k, CLIENT_OK, "%s", d->text); break;
+    case PPP_DOWN_LCP_TIMEOUT: set_end(k, CLIENT_TIMEOUT, "PPP's LCP did not open"); break;
+    case PPP_DOWN_NO_AUTH: set_end(k, CLIENT_NO_METHOD, "%s", d->text); break;
+    case PPP_DOWN_AUTH_FAILED: login_failed(k, d->text); break;
+    case PPP_DOWN_AUTH_TIMEOUT: set_end(k, CLIENT_TIMEOUT, "no verdict on the login"); break;
+    case PPP_DOWN_ECHO: set_end(k, CLIENT_SILENT, "%s", d->text); break;
+    case PPP_DOWN_NCP_FAILED: set_end(k, CLIENT_NO_ADDRESS, "%s", d->text); break;
+    case PPP_DOWN_PROTOCOL: set_end(k, CLIENT_PPP, "%s", d->text); break;
+    }
+}
+
+static void ppp_down(struct client_call *k, const struct ev *ev)
+{
     struct ppp_down d;
     memcpy(&d, ev->data, sizeof d);
     d.text[sizeof d.text - 1] = 0;
-    switch ((enum ppp_down_cause)d.cause) {
-    case PPP_DOWN_PEER_TERMINATE:
-        if (k->told_lcp && !k->cc_ms) /* some servers say no by this alone */
-            set_end(k, CLIENT_LOGIN, "the server ended PPP instead of a verdict%s%s", d.text[0] ? ": " : "", d.text);
-        else if (!k->told_lcp && methods_refused(k, list, sizeof list))
-            set_end(k, CLIENT_NO_METHOD, "the server wants only %s, and ends PPP: %s", list, d.text);
-        else
-            set_end(k, k->up ? CLIENT_HUNG_UP : CLIENT_PPP, "%s%s", k->up ? "" : "the server ended PPP: ", d.text);
-        break;
-    case PPP_DOWN_OUR_TERMINATE: set_end(k, CLIENT_OK, "%s", d.text); break;
-    case PPP_DOWN_LCP_TIMEOUT: set_end(k, CLIENT_TIMEOUT, "PPP's LCP did not open"); break;
-    case PPP_DOWN_NO_AUTH: set_end(k, CLIENT_NO_METHOD, "%s", d.text); break;
-    case PPP_DOWN_AUTH_FAILED: login_failed(k, d.text); break;
-    case PPP_DOWN_AUTH_TIMEOUT: set_end(k, CLIENT_TIMEOUT, "no verdict on the login"); break;
-    case PPP_DOWN_ECHO: set_end(k, CLIENT_SILENT, "%s", d.text); break;
-    case PPP_DOWN_NCP_FAILED: set_end(k, CLIENT_NO_ADDRESS, "%s", d.text); break;
-    case PPP_DOWN_PROTOCOL: set_end(k, CLIENT_PPP, "%s", d.text); break;
-    }
+    set_ppp_end(k, &d);
     k->hangup = true;
     k->hangup_at = k->now_ms + (d.cause == PPP_DOWN_PEER_TERMINATE ? PEER_TERMINATE_MS : 0);
     went_down(k);
@@ -227,6 +243,8 @@ static void sstp_ending(struct client_call *k, const struct ev *ev)
     struct sstp_ended e;
     memcpy(&e, ev->data, sizeof e);
     k->ended = true;
+    if (e.cause == SSTP_END_PEER_DISCONNECT || e.cause == SSTP_END_PEER_ABORT)
+        ask_ppp(k);
     switch ((enum sstp_end_cause)e.cause) {
     case SSTP_END_PEER_DISCONNECT:
         set_end(k, k->up ? CLIENT_HUNG_UP : CLIENT_SSTP, "%s",

@@ -171,7 +171,7 @@ static void settle(struct client_engine *e)
     struct client_end why;
     if (!e->calling)
         return;
-    if (e->net_dirty && e->call.up) {
+    if (e->net_dirty && e->call.up && (e->call.ip4_up || e->call.ip6_up)) { /* else the server took it back already */
         e->net_dirty = false;
         net_set(e);
     }

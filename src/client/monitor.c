@@ -204,6 +204,19 @@ static void signal_engine(struct client_monitor *m, int sig)
         kill(m->engine, sig);
 }
 
+static void engine_died(struct client_monitor *m, int sig)
+{
+    struct client_end why;
+    client_end_set(&why, CLIENT_INTERNAL, "the engine process ended by signal %d", sig);
+    m->exit_status = client_causes[CLIENT_INTERNAL].exit_status;
+    log_error(NULL, "engine-died", "the engine process ended unexpectedly", LOG_N("signal", sig),
+              LOG_S("remedy", "report this with the log lines before it; the service manager may restart it"));
+    if (m->mode == CLIENT_MODE_JSON) { /* who reads that waits for the last line */
+        report_failed(&why, false);
+        report_end(&why, m->exit_status);
+    }
+}
+
 static void on_child(struct client_monitor *m)
 {
     int status;
@@ -214,13 +227,10 @@ static void on_child(struct client_monitor *m)
         if (pid != m->engine)
             continue;
         m->engine = 0;
-        if (WIFEXITED(status)) {
+        if (WIFEXITED(status))
             m->exit_status = WEXITSTATUS(status);
-            continue;
-        }
-        log_error(NULL, "engine-died", "the engine process ended unexpectedly", LOG_N("signal", WTERMSIG(status)),
-                  LOG_S("remedy", "report this with the log lines before it; the service manager may restart it"));
-        m->exit_status = 1;
+        else
+            engine_died(m, WTERMSIG(status));
     }
 }
 

@@ -148,10 +148,14 @@ static bool ncp_dead(const struct cp *cp)
     return cp->state == CP_STOPPED || cp->state == CP_CLOSED;
 }
 
-/* The link lives as long as one network protocol does: a server that never answers IPV6CP loses nothing else. */
+/*
+ * The link lives as long as one network protocol does: a server that never answers IPV6CP loses nothing else, and one
+ * that has no IPv4 carries IPv6. But where IPv4 was spoken and no address came of it, the rest would be half a call.
+ */
 static void end_without_network(struct ppp_peer *l, uint64_t now_ms, struct evq *out)
 {
-    if (l->phase != NETWORK || !ncp_dead(&l->ipcp.cp) || (l->cfg->ipv6 && !ncp_dead(&l->ipv6cp.cp)))
+    bool ip6_lives = l->cfg->ipv6 && !ncp_dead(&l->ipv6cp.cp) && !l->no_address;
+    if (l->phase != NETWORK || !ncp_dead(&l->ipcp.cp) || ip6_lives)
         return;
     const char *text = l->no_address ? "the server gives no address" : "no network protocol";
     fail(l, PPP_DOWN_NCP_FAILED, text, now_ms, out);
@@ -250,13 +254,22 @@ static void protocol_rejected(struct ppp_peer *l, struct rd data, uint64_t now_m
         fail(l, PPP_DOWN_PROTOCOL, "the server rejects LCP or authentication", now_ms, out);
 }
 
+static const char *unsuited_text(const struct ppp_peer *l)
+{
+    return l->lcp.barred & 1u << PPP_AUTH_EAP_MSCHAPV2 ? "the server wants another EAP method than EAP-MSCHAPv2"
+                                                       : "name or password too long for PAP";
+}
+
 /* A survey's server that has no further method may say so by ending the link: that was the purpose. */
 static void terminate_requested(struct ppp_peer *l, const struct ppp_hdr *pkt, uint64_t now_ms, struct evq *out)
 {
     bool surveyed = l->cfg->survey && (l->lcp.seen || l->lcp.unknown_len);
+    bool unsuited = l->lcp.barred && l->phase == ESTABLISH;
     cp_input(&l->lcp.cp, pkt, now_ms, out);
     if (l->phase == DEAD)
         return;
+    if (unsuited) /* its answer to our Nak */
+        set_cause(l, PPP_DOWN_NO_AUTH, unsuited_text(l));
     ppp_guard_cause(&l->guard, surveyed ? PPP_DOWN_OUR_TERMINATE : PPP_DOWN_PEER_TERMINATE, pkt->data.p,
                     rd_left(&pkt->data));
     if (l->phase == TERMINATE)
@@ -308,10 +321,7 @@ static void network_begin(struct ppp_peer *l, uint64_t now_ms, struct evq *out)
 static void try_other_method(struct ppp_peer *l, uint64_t now_ms, struct evq *out)
 {
     if (l->phase != AUTHENTICATE || !lcp_peer_bar(&l->lcp, ppp_peer_method(l))) {
-        bool eap = l->lcp.auth == PPP_AUTH_EAP_MSCHAPV2;
-        fail(l, PPP_DOWN_NO_AUTH,
-             eap ? "the server wants another EAP method than EAP-MSCHAPv2" : "name or password too long for PAP",
-             now_ms, out);
+        fail(l, PPP_DOWN_NO_AUTH, unsuited_text(l), now_ms, out);
         return;
     }
     cp_event(&l->lcp.cp, CP_EV_DOWN, now_ms, out);
@@ -498,6 +508,14 @@ uint8_t ppp_peer_unknown_auth(const struct ppp_peer *l, uint8_t out[8])
 {
     memcpy(out, l->lcp.unknown, sizeof l->lcp.unknown);
     return l->lcp.unknown_len;
+}
+
+bool ppp_peer_ending(const struct ppp_peer *l, struct ppp_down *why)
+{
+    if (l->phase != TERMINATE || !l->guard.cause_known)
+        return false;
+    *why = l->guard.down;
+    return true;
 }
 
 enum ppp_auth_method ppp_peer_method(const struct ppp_peer *l)

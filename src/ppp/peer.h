@@ -64,6 +64,10 @@ void ppp_peer_alive(struct ppp_peer *l, uint64_t now_ms); /* a network packet ar
 uint16_t ppp_peer_mtu(const struct ppp_peer *l); /* largest packet that the server takes: its MRU, 1500 until told */
 const char *ppp_peer_phase(const struct ppp_peer *l); /* as ppp_link_phase() */
 
+/* Whether the link is ending, PPP's goodbye unfinished; *why is then what PPP_EV_DOWN will say. For when SSTP or TLS
+ * ends first: many servers do not wait. */
+MUST_USE bool ppp_peer_ending(const struct ppp_peer *l, struct ppp_down *why);
+
 /* What the server asked for in LCP, one bit (1 << enum ppp_auth_method) each; and the first of them. */
 unsigned ppp_peer_methods(const struct ppp_peer *l);
 enum ppp_auth_method ppp_peer_first_method(const struct ppp_peer *l);
