@@ -318,7 +318,8 @@ static bool gives_up(const struct client_engine *e, enum client_cause cause)
         return true;
     if (!e->ever_up)
         return client_causes[cause].permanent;
-    return cause == CLIENT_LOGIN || cause == CLIENT_SERVER_PROOF || cause == CLIENT_NO_METHOD || cause == CLIENT_LOCAL;
+    return cause == CLIENT_LOGIN || cause == CLIENT_SERVER_PROOF || cause == CLIENT_NO_METHOD ||
+           cause == CLIENT_PROXY_LOGIN || cause == CLIENT_LOCAL;
 }
 
 static void over(struct client_engine *e, const struct client_end *why, bool was_up)
