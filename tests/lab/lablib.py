@@ -10,6 +10,7 @@ made here (namespaces, processes) is registered and taken down in any event; not
 import atexit
 import contextlib
 import ctypes
+import functools
 import hashlib
 import http.server
 import itertools
@@ -816,6 +817,14 @@ class Sstpc:
         _forget(self)
 
 
+@functools.cache
+def fresh_out():
+    """Makes the folder of logs anew, once in a run."""
+    shutil.rmtree(OUT, ignore_errors=True)
+    os.makedirs(OUT)
+    os.chmod(OUT, 0o755)
+
+
 # ---- the whole -----------------------------------------------------------------------------------------------------
 
 class Lab:
@@ -825,9 +834,7 @@ class Lab:
         if os.geteuid() != 0:
             raise Skip("needs root for network namespaces")
         need("ip", "openssl", "ss")
-        shutil.rmtree(OUT, ignore_errors=True)
-        os.makedirs(OUT)
-        os.chmod(OUT, 0o755)
+        fresh_out()
         self.run_dir = f"/run/ghlab{os.getpid()}"
         os.makedirs(self.run_dir)
         os.chmod(self.run_dir, 0o755)

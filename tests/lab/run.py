@@ -5,6 +5,9 @@ A test is a function test_*(lab) or test_*(lab, shared) in test_*.py. `shared` i
 context manager, yields: a server that several tests use; it is made anew after a test that failed.
 Logs: out/<file.test>/, or below LAB_OUT. --strict: what cannot run here has failed. The exit status is 0 only when
 every test that was asked for ran to its end and none failed.
+
+Files that say BESIDE = True (their tests mostly wait for deadlines) run in a second process beside the others, with a laboratory
+of its own; --beside: only those.
 """
 
 import contextlib
@@ -12,7 +15,10 @@ import glob
 import importlib
 import inspect
 import os
+import re
+import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -129,10 +135,54 @@ def run(found, verbose, strict):
     return (r.passed, r.failed, r.skipped, short) if r else (0, 0, 0, short)
 
 
+class Beside:
+    """The second process: its lines are passed on as they come, its count is added at the end."""
+
+    COUNT = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
+
+    def __init__(self, args):
+        env = dict(os.environ, LAB_OUT=os.path.join(lablib.OUT, "beside"))
+        self.process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--beside", *args], env=env,
+                                        stdout=subprocess.PIPE, text=True)
+        self.count = None
+        self.thread = threading.Thread(target=self.pass_on)
+        self.thread.start()
+
+    def pass_on(self):
+        for line in self.process.stdout:
+            m = self.COUNT.match(line)
+            if m:
+                self.count = tuple(int(n or 0) for n in m.groups())
+            else:
+                print(line, end="", flush=True)
+
+    def end(self, stop):
+        """(passed, failed, skipped, reason why it was cut short or None)"""
+        if stop:
+            self.process.terminate()
+        status = self.process.wait()
+        self.thread.join()
+        if self.count is None or (status and not self.count[1]):
+            return (*(self.count or (0, 0, 0)), f"the tests beside ended with {status}")
+        return (*self.count, None)
+
+
+def run_both(found, beside, args):
+    """What run() returns, of all tests. The second process begins when the first has made its folder."""
+    strict, verbose = "--strict" in args, "-v" in args
+    if not found or not beside:
+        return run(found or beside, verbose, strict)
+    lablib.fresh_out()
+    second = Beside(args)
+    passed, failed, skipped, short = run(found, verbose, strict)
+    more = second.end(bool(short))
+    return passed + more[0], failed + more[1], skipped + more[2], short or more[3]
+
+
 def main():
     args = sys.argv[1:]
     names = [a for a in args if not a.startswith("-")]
-    unknown = [a for a in args if a.startswith("-") and a not in ("-v", "-l", "--strict")]
+    unknown = [a for a in args if a.startswith("-") and a not in ("-v", "-l", "--strict", "--beside")]
     found = discover(names)
     missing = [n for n in names if not any(n in t for _, tests in found for t, _ in tests)]
     if unknown or missing:
@@ -144,7 +194,9 @@ def main():
         return 0
     lablib.on_signals()
     began = time.monotonic()
-    passed, failed, skipped, short = run(found, "-v" in args, "--strict" in args)
+    beside = [f for f in found if getattr(f[0], "BESIDE", False)]
+    rest = [] if "--beside" in args else [f for f in found if f not in beside]
+    passed, failed, skipped, short = run_both(rest, beside, args)
     if lablib.Sstpc.redials:
         print(f"# sstpc dialled again for a race of its own: {lablib.Sstpc.redials} times")
     print(f"# {time.monotonic() - began:.0f} s, logs in {os.path.relpath(lablib.OUT)}")

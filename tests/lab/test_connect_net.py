@@ -15,6 +15,8 @@ from connectlib import EXIT, RESOLV_CONF
 from connecttools import OwnServer, Recorder, dial, ping_by, refused, side_by_side, status
 from lablib import INSIDE4, POOL_SERVER, SERVER4, SERVER6, SERVER_IN4, Ca, Netns, check, wait_for
 
+BESIDE = True  # of the other files: see run.py
+
 OUTSIDE4, OUTSIDE6 = "203.0.113.77", "2001:db8:ffff::77"  # nobody; a packet to there has left the tunnel or not
 LIVELY = {"reconnect": {"first": 1, "max": 2, "echo-interval": 1, "echo-timeout": 2}}
 PATIENT = {"reconnect": {"first": 1, "max": 2}}

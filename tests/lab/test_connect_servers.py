@@ -14,6 +14,8 @@ from connectlib import Connect, network
 from fakeserver import FakeServer, habit, hostile
 from lablib import SERVER4, SERVER6, check, wait_for
 
+BESIDE = True  # of the other files: see run.py
+
 HOST, USER, PASSWORD = "www.example.com", "alice", "wonderland"
 MEMORY_KIB = 4096  # how much more an engine may have at its peak than one that dials an honest server
 AT_ONCE = 6        # dials at the same time
