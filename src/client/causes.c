@@ -52,6 +52,7 @@ const struct client_cause_info client_causes[CLIENT_CAUSES] = {
     [CLIENT_SILENT] = { "silent", CLIENT_EXIT_LOST, "RasClient 20227 (829)", false, "nothing is heard of the server any more", "" },
     [CLIENT_HUNG_UP] = { "hung-up", CLIENT_EXIT_LOST, "RasClient 20226 (629)", false, "the server ended the call", "the server's log tells why" },
     [CLIENT_NETWORK_CHANGED] = { "network-changed", CLIENT_EXIT_LOST, "RasSstp 15", false, "this machine's address changed", "" },
+    [CLIENT_CONFIGURATION] = { "configuration", 2, "", true, "what the configuration names cannot be used", "" },
     [CLIENT_INTERNAL] = { "internal", 1, "", false, "something went wrong inside", "report this with the lines before it" },
 };
 /* clang-format on */

@@ -33,6 +33,7 @@ enum client_cause {
     CLIENT_SILENT,          /* was up: nothing heard, echoes unanswered             */
     CLIENT_HUNG_UP,         /* was up: the server ended the call                    */
     CLIENT_NETWORK_CHANGED, /* was up: our own address is gone                     */
+    CLIENT_CONFIGURATION,   /* what it names cannot be used: files of authorities, lists  */
     CLIENT_INTERNAL,        /* out of memory, a bug                                 */
     CLIENT_CAUSES
 };

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "auth/users.h"
 #include "base/ct.h"
 #include "base/digest.h"
 #include "base/log.h"
@@ -499,7 +500,7 @@ static void random_fill(void *arg, void *out, size_t n)
 
 static int trouble(struct client_end *why, int rc, const char *text)
 {
-    client_end_set(why, rc == ERR_USAGE ? CLIENT_LOCAL : CLIENT_INTERNAL, "%s", text[0] ? text : err_name(rc));
+    client_end_set(why, rc == ERR_USAGE ? CLIENT_CONFIGURATION : CLIENT_INTERNAL, "%s", text[0] ? text : err_name(rc));
     return rc;
 }
 
@@ -523,6 +524,23 @@ static int load_config(struct client_engine *e, struct client_end *why)
     return 0;
 }
 
+static bool has_mschapv2(const struct client_config *c)
+{
+    for (size_t i = 0; i < sizeof c->login.auth && c->login.auth[i]; i++)
+        if (c->login.auth[i] == PPP_AUTH_MSCHAPV2 || c->login.auth[i] == PPP_AUTH_EAP_MSCHAPV2)
+            return true;
+    return false;
+}
+
+/* RFC 2759 8.3 makes UTF-16 of it: better said now than in the middle of the first login. */
+static int password_check(const struct client_engine *e, struct client_end *why)
+{
+    uint8_t nt_hash[16];
+    int rc = users_nt_hash(e->password, strlen(e->password), nt_hash);
+    secret_wipe(nt_hash, sizeof nt_hash);
+    return rc ? trouble(why, rc, rc == ERR_USAGE ? "the password is not UTF-8" : "") : 0;
+}
+
 static int load_secrets(struct client_engine *e, struct client_end *why)
 {
     struct priv_msg m;
@@ -532,7 +550,9 @@ static int load_secrets(struct client_engine *e, struct client_end *why)
         rc = ask_blob(e, CLIENT_PROXY_USER, 0, &e->proxy_user, &len, &m);
     if (!rc)
         rc = ask_blob(e, CLIENT_PROXY_PASSWORD, 0, &e->proxy_password, &len, &m);
-    return rc ? trouble(why, rc, m.text) : 0;
+    if (rc)
+        return trouble(why, rc, m.text);
+    return has_mschapv2(e->cfg) ? password_check(e, why) : 0;
 }
 
 static int load_trust(struct client_engine *e, struct client_end *why)

@@ -29,7 +29,7 @@ EXIT = {"ok": 0, "internal": 1, **dict.fromkeys(("resolve", "unreachable"), 4),
         **dict.fromkeys(("tls", "certificate"), 6),
         **dict.fromkeys(("http", "busy", "http-timeout", "sstp-refused", "sstp"), 7),
         **dict.fromkeys(("no-method", "login", "server-proof"), 8),
-        **dict.fromkeys(("timeout", "binding", "ppp", "no-address"), 9), "local": 10,
+        **dict.fromkeys(("timeout", "binding", "ppp", "no-address"), 9), "local": 10, "configuration": 2,
         **dict.fromkeys(("lost", "silent", "hung-up", "network-changed"), 11)}
 
 
