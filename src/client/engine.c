@@ -125,9 +125,11 @@ static void net_set(struct client_engine *e)
         memcpy(w.server, &e->line.to.in.sin_addr, 4);
     memcpy(m.text, &w, sizeof w);
     e->net_up = true;
-    if (priv_call(e->channel, &m, NULL, 0)) {
+    int rc = priv_call(e->channel, &m, NULL, 0);
+    if (rc) { /* ERR_PEER: it is the server that wants what cannot be */
         e->net_up = false;
-        client_call_hangup(k, CLIENT_LOCAL, m.text, net_now(&e->loop));
+        client_call_hangup(k, rc == ERR_PEER ? CLIENT_PPP : CLIENT_LOCAL,
+                           rc == ERR_CLOSED ? "the monitor's process is gone" : m.text, net_now(&e->loop));
         return;
     }
     if (first) {
