@@ -208,6 +208,16 @@ static bool bound(const struct probe_address *a)
     return a->login.tried && a->login.up && a->login.end.cause == CLIENT_OK;
 }
 
+/* What client/causes.h says to whoever dials, or what says more to the server's keeper. */
+static const char *login_remedy(const struct client_end *e)
+{
+    if (e->cause == CLIENT_LOGIN || e->cause == CLIENT_NO_METHOD || e->cause == CLIENT_SERVER_PROOF)
+        return client_end_remedy(e);
+    if (e->cause == CLIENT_NO_ADDRESS)
+        return "its pool of addresses may be used up: the server's log at this time tells more";
+    return "the server's log at this time tells more";
+}
+
 static void judge_login(const struct probe_address *a, struct probe_judgement *j)
 {
     const struct probe_login *l = &a->login;
@@ -218,7 +228,7 @@ static void judge_login(const struct probe_address *a, struct probe_judgement *j
              "give the server the hash of the certificate that is shown here, or find what ends TLS in between",
              "%s: %s", a->text, client_causes[l->end.cause].text);
     else
-        find(j, PROBE_ERROR, "login-failed", client_end_remedy(&l->end), "%s: %s%s%s", a->text,
+        find(j, PROBE_ERROR, "login-failed", login_remedy(&l->end), "%s: %s%s%s", a->text,
              client_causes[l->end.cause].text, l->end.text[0] ? ": " : "", l->end.text);
 }
 
@@ -348,7 +358,7 @@ static void client_certificate(const struct probe_address *a, enum probe_client 
 {
     const struct needs *n = &needs[c];
     const struct tls_verdict *k = &t->verdict;
-    const char *how = n->sends_name || !a->sni.good ? "" : " without SNI";
+    const char *how = n->sends_name || !a->sni.good || same_leaf(&a->sni, t) ? "" : " without SNI";
     if (!t->good || !n->checks)
         return;
     if (!t->n_chain) {
@@ -406,6 +416,19 @@ static void client_login(const struct probe_address *a, enum probe_client c, str
     }
 }
 
+/* The call that was made tells something about clients, unless it was the password or the method that it failed for. */
+static void client_dialled(const struct probe_address *a, enum probe_client c, struct probe_client_verdict *v)
+{
+    const struct probe_login *l = &a->login;
+    if (!l->tried || bound(a) || l->end.cause == CLIENT_LOGIN || l->end.cause == CLIENT_NO_METHOD)
+        return;
+    if (binding_refused(a))
+        verdict(v, PROBE_NO, "%s: the server refuses the crypto binding", a->text);
+    else
+        verdict(v, c == PROBE_GATEHOUSE ? PROBE_NO : PROBE_IF, "%s: the call that was tried failed: %s", a->text,
+                l->end.text[0] ? l->end.text : client_causes[l->end.cause].text);
+}
+
 static void client_call(const struct probe_address *a, enum probe_client c, const struct probe_tls *t,
                         struct probe_client_verdict *v)
 {
@@ -423,8 +446,7 @@ static void client_call(const struct probe_address *a, enum probe_client c, cons
     client_login(a, c, v);
     if (c == PROBE_ROUTEROS && !(k->hash_mask & SSTP_HASH_SHA1))
         verdict(v, PROBE_IF, "%s: the crypto binding is offered with SHA-256 alone, and RouterOS takes SHA-1", a->text);
-    if (binding_refused(a))
-        verdict(v, PROBE_NO, "%s: the server refuses the crypto binding", a->text);
+    client_dialled(a, c, v);
 }
 
 static void judge_client_at(const struct probe_address *a, enum probe_client c, struct probe_client_verdict *v)

@@ -1205,7 +1205,7 @@ class FakeServer:
             ctx.set_alpn_protocols(list(what.alpn))
         if not pair:
             ctx.maximum_version = ssl.TLSVersion.TLSv1_2
-            ctx.set_ciphers("ADH:@SECLEVEL=0")
+            ctx.set_ciphers("ADH:AECDH:@SECLEVEL=0")
             return ctx, b""
         ctx.load_cert_chain(*pair)
         return ctx, leaf_der(pair[0])

@@ -320,6 +320,17 @@ static void dropped_later(struct probe_address *a)
     client_end_set(&a->login.end, CLIENT_HUNG_UP, "gone");
 }
 
+static void no_address(struct probe_address *a)
+{
+    a->login = (struct probe_login){ .tried = true };
+    client_end_set(&a->login.end, CLIENT_NO_ADDRESS, "IPCP");
+}
+static void no_proof(struct probe_address *a)
+{
+    a->login = (struct probe_login){ .tried = true };
+    client_end_set(&a->login.end, CLIENT_SERVER_PROOF, "S= is wrong");
+}
+
 struct one {
     void (*spoil)(struct probe_address *a);
     const char *codes, *clients; /* windows 7, 10, 11, routeros, sstpc, gatehouse */
@@ -375,7 +386,9 @@ static const struct one ones[] = {
     { everybody, "no-method", "iiiiin", 3 },
     /* with a login */
     { login_refused, "login-failed", "iyyyyy", 3 },
-    { dropped_later, "login-failed", "iyyyyy", 3 },
+    { dropped_later, "login-failed", "iiiiin", 3 },
+    { no_address, "login-failed", "iiiiin", 3 },
+    { no_proof, "login-failed", "iiiiin", 3 },
     { bind_refused, "binding-refused", "nnnnnn", 4 },
 };
 
@@ -405,7 +418,9 @@ static void test_remedies_fit(void **state)
     } rows[] = { { web_alone, "no-sstp", "knows no SSTP" },      { draining, "no-sstp", "no new calls" },
                  { http_proxy, "no-sstp", "HTTP proxies" },      { page, "no-sstp", "for a page" },
                  { no_answer, "no-sstp", "let TCP through" },    { aborted, "no-sstp", "log" },
-                 { bind_refused, "binding-refused", "hash of" }, { login_refused, "login-failed", "password" } };
+                 { bind_refused, "binding-refused", "hash of" }, { login_refused, "login-failed", "password" },
+                 { no_address, "login-failed", "pool" },         { dropped_later, "login-failed", "log" },
+                 { no_proof, "login-failed", "whose server" } };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         rows[i].spoil(fresh());
