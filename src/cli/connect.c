@@ -17,6 +17,7 @@
 #include "client/call.h"
 #include "client/causes.h"
 #include "http/url.h"
+#include "priv/process.h"
 
 #define PASSWORD_MAX 1024
 
@@ -271,6 +272,7 @@ static int run(struct client_config *cfg, struct http_url *proxy, enum client_mo
     char password[PASSWORD_MAX] = "", proxy_password[PASSWORD_MAX] = "", prompt[400];
     const char *proxy_user = proxy->user[0] ? proxy->user : cfg->proxy.user;
     struct client_secrets s = { password, NULL, NULL };
+    process_hide(); /* before there is a password in it */
     snprintf(prompt, sizeof prompt, "Password of %s: ", cfg->login.user);
     int rc = connect_password(cfg->login.password_file, "password", prompt, password, sizeof password);
     if (!rc && proxy->host[0] && proxy_user) {
