@@ -1,8 +1,7 @@
-"""`gatehouse probe` against our own server in all its shapes, against servers of other makes and against hostile ones: what
-it finds, whom it says gets in, and that it is polite, bounded and without rights.
+"""`gatehouse probe` against our own server in all its shapes, against servers of other makes and against hostile ones:
+what it finds, whom it says gets in, and that it is polite, bounded and without rights.
 """
 
-import collections
 import concurrent.futures
 import contextlib
 import json
@@ -12,7 +11,6 @@ import pwd
 import re
 import select
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -20,7 +18,7 @@ import time
 import webservers as ws
 from fakeserver import FakeServer, habit, hostile
 from fronts import NginxTls
-from lablib import (CLIENT4, ROOT, SERVER4, SERVER6, Ca, Proc, check, engine_user, gatehouse_path, leaf_der, need, sha256,
+from lablib import (ROOT, SERVER4, SERVER6, Ca, Proc, check, engine_user, gatehouse_path, leaf_der, need, sha256,
                     wait_for)
 from test_certs import OTHER4, other_addresses
 
@@ -35,9 +33,10 @@ SILENT = {"accept": "tls-failed", "tls": "no-sstp", "request": "no-sstp", "http"
           "auth": "login-failed", "cc": "login-failed"}
 SILENT_LIMIT = 55  # seconds for one address
 HOSTILE = ("head-drip", "head-flood", "head-lines", "http-garbage", "ssh-banner", "control-characters", "tls-garbage",
-           "tls-text", "trailing-text", "trailing-ack", "endless-nak", "endless-lcp-nak", "endless-lcp-request", "bitmask-0",
-           "bitmask-4", "ack-short", "bad-options", "unknown-protocols", "echo-flood", "reset@ack", "cut@tls", "abort@ack",
-           "redirect-302", "http10", "http-length", "one-byte-records", "big-packets")
+           "tls-text", "trailing-text", "trailing-ack", "endless-nak", "endless-lcp-nak", "endless-lcp-request",
+           "bitmask-0", "bitmask-4", "ack-short", "bad-options", "unknown-protocols", "echo-flood", "reset@ack",
+           "cut@tls", "abort@ack", "redirect-302", "http10", "http-length", "one-byte-records", "big-packets")
+HARMLESS = ("one-byte-records", "unknown-protocols", "bad-options", "big-packets")  # the call comes up all the same
 
 
 class Probe:
@@ -64,7 +63,7 @@ class Probe:
         self.status, self.out, self.err = done.returncode, done.stdout.decode(), done.stderr.decode()
         with open(os.path.join(self.dir, "output"), "w", encoding="utf-8") as f:
             f.write(self.out + self.err)
-        check(self.status in (0, 1), f"status {self.status}: {self.err[-600:]}")
+        check(self.status in (0, 1) and not self.err, f"status {self.status}: {self.err[-600:]}")
         check(self.out.isascii() and re.fullmatch(r"[\x20-\x7e\n]*", self.out), f"not printable: {self.out!r}")
         if as_json:
             self.data = json.loads(self.out)
@@ -184,15 +183,14 @@ def test_good(lab, field):
 
 
 def test_login(lab, field):
-    """A whole call for each address, bound, with an address of the pool, and ended in order; a wrong password is told."""
+    """A whole call for each address, bound, with an address of the pool, ended in order; a wrong password is told."""
     gh, since = field.gh, field.gh.mark()
     p = Probe(lab, f"https://{HOST}", hosts=BOTH, user="alice").says(["pap"], windows_10="yes", gatehouse="yes")
     for a in p.data["addresses"]:
         got = a["login"]
-        check(got["up"] and got["method"] == "mschapv2" and got["hash"] == "SHA-256" and got["ip"].startswith("10.77.0.")
-              and got["peer"] == got["dns"][0] == "10.77.0.1" and got["end"]["cause"] == "ok", f"{got}")
-    for e in (gh.wait_event("call-down", since=since, cause="client-hung-up"),):
-        check(e["user"] == "alice", f"{e}")
+        check((got["up"], got["method"], got["hash"]) == (True, "mschapv2", "SHA-256"), f"{got}")
+        check(got["end"]["cause"] == "ok", f"{got}")
+        check(got["ip"].startswith("10.77.0.") and got["peer"] == got["dns"][0] == "10.77.0.1", f"{got}")
     check(len(gh.events("call-up", since)) == len(gh.events("login-ok", since)) == 2, f"{logins(gh, since)}")
     wait_for(lambda: len(gh.events("call-down", since, cause="client-hung-up")) == 2, 5, "two goodbyes")
     gh.no_sessions()
@@ -216,7 +214,7 @@ def test_families(lab, field):
 
 
 def test_scenarios(lab, field):
-    """KB 947026, by rules of our own certificates: how it looks, and that a login with us shows that nothing is wrong."""
+    """KB 947026, by rules of our own certificates: how it looks; and a login with us shows that nothing is wrong."""
     web = lab.ca.issue("probe-web", [HOST])
     vpn = entry("vpn", lab.vpn, "default")
     with other_addresses(lab):
@@ -225,8 +223,8 @@ def test_scenarios(lab, field):
                                             (f"{OTHER4}:443", two, 2, "leaf-differs-by-address"),
                                             (HOST, [(HOST, SERVER4)], 4, "leaf-differs-by-sni")):
             field.reload(certificates=[vpn, entry("web", web, rule)])
-            p = Probe(lab, f"https://{HOST}", hosts=hosts).says(["pap", code], windows_10="if" if scenario < 3 else "yes",
-                                                                routeros="if", sstpc="if")
+            p = Probe(lab, f"https://{HOST}", hosts=hosts)
+            p.says(["pap", code], windows_10="if" if scenario < 3 else "yes", routeros="if", sstpc="if")
             said = p.data["kb947026"]
             check(said["scenario"] == scenario and f"scenario {scenario}" in said["text"] and "--user" in said["text"]
                   and said["cure"] and not p.data["same_leaf"], f"{said}")
@@ -316,15 +314,16 @@ def test_nothing_there(lab, field):
     dead = SERVER4.rsplit(".", 1)[0] + ".77"
     p = Probe(lab, f"https://{HOST}", hosts=[(HOST, dead), (HOST, SERVER4)])
     p.says(["pap", "tcp"], windows_10="if", gatehouse="if")
-    check(f"{dead}:443" in p.why("gatehouse") and p.seconds < 12 and p.status == 0, f"{p.seconds} s: {p.data['clients']}")
+    check(f"{dead}:443" in p.why("gatehouse") and p.status == 0, f"{p.data['clients']}")
+    check(p.seconds < 12, f"{p.seconds:.1f} s")
 
 
 def test_usage(lab, field):
     for args in ((), ("ftp://x",), (f"https://{HOST}", "x"), (f"https://{HOST}", "--auth", "kerberos"),
                  (f"https://{HOST}", "--ca", "/nowhere"), (f"https://{HOST}", "--nonsense"),
                  (f"https://{HOST}", "--ca", "/etc/passwd")):
-        r = subprocess.run(lab.client.argv([gatehouse_path(), "probe", *args]), capture_output=True, text=True, timeout=20,
-                           check=False)
+        r = subprocess.run(lab.client.argv([gatehouse_path(), "probe", *args]), capture_output=True, text=True,
+                           timeout=20, check=False)
         check(r.returncode == 2 and r.stderr and not r.stdout, f"{args}: {r}")
 
 
@@ -366,7 +365,7 @@ def test_methods(lab, field):
 
 
 class AnotherHash(FakeServer):
-    """Compares the binding with the hash of another certificate than the one it shows, as an RRAS does that was told so."""
+    """Compares the binding with the hash of another certificate than it shows, as an RRAS that was told so."""
 
     def context(self, number, what):
         return super().context(number, what)[0], b"another"
@@ -377,7 +376,8 @@ def test_binding_refused(lab, field):
         p = field.probe(s).says([], windows_10="yes")  # it cannot be seen without a login
         p = nobody(field.probe(s, user="alice"), ["binding-refused"])
         said = p.data["kb947026"]
-        check(said["scenario"] == 4 and "Sha256CertificateHash" in said["cure"] and "--user" not in said["text"], f"{said}")
+        check(said["scenario"] == 4 and "Sha256CertificateHash" in said["cure"], f"{said}")
+        check("--user" not in said["text"], f"{said}")
         check(p.one["login"]["end"]["windows"] == "RasSstp 6", f"{p.one['login']}")
 
 
@@ -542,7 +542,7 @@ def test_text(lab, field):
 def test_progress(lab, field):
     """On a terminal alone."""
     main, theirs = pty.openpty()
-    p = subprocess.run(lab.client.argv([gatehouse_path(), "probe", "--ca", lab.ca.cert, f"https://{SERVER4}", "--json"]),
+    p = subprocess.run(lab.client.argv([gatehouse_path(), "probe", f"https://{SERVER4}", "--json"]),
                        stdout=subprocess.PIPE, stderr=theirs, stdin=subprocess.DEVNULL, timeout=30, check=False)
     os.close(theirs)
     said = b""
@@ -576,7 +576,7 @@ def test_hostile(lab, field):
         check(connections <= CONNECTIONS, f"{mode}: {connections} connections")
         for f in p.data["findings"]:
             check(len(f["text"]) < 300 and f["text"].isprintable() and f["remedy"], f"{mode}: {f}")
-        if mode not in ("one-byte-records", "unknown-protocols", "bad-options", "big-packets"):
+        if mode not in HARMLESS:
             bad = [f for f in p.data["findings"] if f["severity"] == "error"]
             check(len(bad) == 1 and p.status == 1, f"{mode}: {bad}")
 
