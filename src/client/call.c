@@ -553,6 +553,7 @@ void client_call_doubt(struct client_call *k, uint32_t wait_ms, uint64_t now_ms)
     if (k->broken || k->ended)
         return;
     machine_error(k, sstp_client_doubt(&k->sstp, wait_ms, now_ms, &k->ev_sstp));
+    machine_error(k, ppp_peer_ask(k->ppp, &k->ev_ppp)); /* SoftEther answers no ECHO_REQUEST */
     client_call_expire(k, now_ms);
 }
 

@@ -439,6 +439,13 @@ static void expire_echo(struct ppp_peer *l, uint64_t now_ms, struct evq *out)
     lcp_echo_send(&l->lcp.cp, l->lcp.magic, out);
 }
 
+int ppp_peer_ask(struct ppp_peer *l, struct evq *out)
+{
+    if (l->phase == NETWORK)
+        lcp_echo_send(&l->lcp.cp, l->lcp.magic, out);
+    return done(out);
+}
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

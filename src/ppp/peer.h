@@ -60,6 +60,8 @@ MUST_USE int ppp_peer_terminate(struct ppp_peer *l, const char *reason, uint64_t
 uint64_t ppp_peer_deadline(const struct ppp_peer *l);
 MUST_USE int ppp_peer_expire(struct ppp_peer *l, uint64_t now_ms, struct evq *out);
 void ppp_peer_alive(struct ppp_peer *l, uint64_t now_ms); /* a network packet arrived; cheap */
+/* An LCP Echo-Request out of turn, which nothing is concluded from. A no-op before the network phase. */
+MUST_USE int ppp_peer_ask(struct ppp_peer *l, struct evq *out);
 
 uint16_t ppp_peer_mtu(const struct ppp_peer *l); /* largest packet that the server takes: its MRU, 1500 until told */
 const char *ppp_peer_phase(const struct ppp_peer *l); /* as ppp_link_phase() */

@@ -14,7 +14,7 @@
 #include "client/call.h"
 #include "net/loop.h"
 
-enum { CONF_REQ = 1, CONF_ACK = 2 };
+enum { CONF_REQ = 1, CONF_ACK = 2, ECHO_REQ = 9, ECHO_REP = 10 };
 
 struct lab {
     struct tunnel_bufs bufs;
@@ -26,6 +26,8 @@ struct lab {
     uint64_t now;
     uint16_t refused; /* Configure-Requests of this protocol get no answer */
     unsigned ups, downs;
+    unsigned echoes[2]; /* heard: SSTP's, LCP's */
+    bool deaf;          /* to LCP's too; nobody answers SSTP's */
 };
 
 static void fill(void *arg, void *out, size_t n)
@@ -87,6 +89,11 @@ static void hear_frame(struct lab *l, uint16_t protocol, struct rd info)
     uint8_t code = 0, id = 0;
     uint16_t len;
     assert_true(rd_u8(&info, &code) && rd_u8(&info, &id) && rd_u16(&info, &len));
+    if (protocol == PPP_LCP && code == ECHO_REQ) {
+        l->echoes[1]++;
+        if (!l->deaf)
+            say_frame(l, PPP_LCP, ECHO_REP, id, "\0\0\0\7", 4);
+    }
     if (protocol == PPP_PAP)
         say_frame(l, PPP_PAP, 2, id, nothing, 1);
     if (code != CONF_REQ || protocol == l->refused || protocol == PPP_PAP)
@@ -110,6 +117,8 @@ static bool hear(struct lab *l)
     for (struct rd in = rd_make(buf, (size_t)n); sstp_pkt_next(&in, &pkt) == 0;) {
         if (pkt.control && pkt.whole.p[5] == SSTP_CALL_CONNECT_REQUEST)
             say_ack(l);
+        else if (pkt.control && pkt.whole.p[5] == SSTP_ECHO_REQUEST)
+            l->echoes[0]++;
         else if (!pkt.control && ppp_frame_open(&pkt.payload, &protocol))
             hear_frame(l, protocol, pkt.payload);
     }
@@ -189,11 +198,35 @@ static void ipv6_that_went_is_not_waited_for(void **state)
     end(&l);
 }
 
+/* Some servers answer no ECHO_REQUEST: LCP's is as good a sign of life. Without either the call is given up. */
+static void doubt_asks_both_ways(void **state)
+{
+    struct lab l;
+    struct client_end why;
+    (void)state;
+    for (int deaf = 0; deaf < 2; deaf++) {
+        begin(&l, PPP_IPCP);
+        l.deaf = deaf;
+        client_call_doubt(&l.k, 5000, l.now);
+        assert_int_equal(client_call_deadline(&l.k) <= l.now + 5000, 1);
+        talk(&l);
+        assert_int_equal(l.echoes[0], 1);
+        assert_int_equal(l.echoes[1], 1);
+        l.now += 5000;
+        client_call_expire(&l.k, l.now);
+        assert_int_equal(client_call_over(&l.k, &why), deaf);
+        if (deaf)
+            assert_int_equal(why.cause, CLIENT_SILENT);
+        end(&l);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ipv4_comes_first),
         cmocka_unit_test(ipv6_that_went_is_not_waited_for),
+        cmocka_unit_test(doubt_asks_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
