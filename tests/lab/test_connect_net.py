@@ -388,7 +388,7 @@ def test_server_restarts(lab):
             finally:
                 server.close()
         return at_home(lab, run)
-    side_by_side({"killed": job(1, kill, ("lost",)),
+    side_by_side({"killed": job(1, kill, ("lost", "hung-up")),
                   "stopped": job(2, lambda server: server.proc.signal(signal.SIGTERM), ("hung-up",))})
 
 
