@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -76,6 +79,21 @@ static bool name_before(const char *file, const char *ending, char out[NETCONF_N
     return netconf_name_valid(out);
 }
 
+/* The folder may be shared with others' sockets, whatever their owners do with our lock. */
+static bool nobody_listens(const char *folder, const char *file)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    struct stat st;
+    if (snprintf(un.sun_path, sizeof un.sun_path, "%s/%s", folder, file) >= (int)sizeof un.sun_path ||
+        lstat(un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool nobody = fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof un) < 0 && errno == ECONNREFUSED;
+    if (fd >= 0)
+        close(fd);
+    return nobody;
+}
+
 unsigned netconf_clean(const char *folder, const char *resolv_conf)
 {
     unsigned done = 0;
@@ -95,8 +113,8 @@ unsigned netconf_clean(const char *folder, const char *resolv_conf)
             netconf_lock(folder, interface, &lock, ignored, sizeof ignored))
             continue;
         done += clean_one(&nl, folder, interface, resolv_conf);
-        if (sock)
-            unlinkat(dirfd(dir), e->d_name, 0); /* nobody listens there: whoever does has the lock */
+        if (sock && nobody_listens(folder, e->d_name))
+            unlinkat(dirfd(dir), e->d_name, 0);
         netconf_unlock(folder, interface, lock);
     }
     netlink_close(&nl);

@@ -15,7 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -420,6 +422,35 @@ static void killed_in_restore(void **state)
     free(ours);
     assert_int_equal(netconf_clean(m->folder, m->resolv), 1);
     assert_file(m->resolv, RESOLV);
+}
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(snprintf(un.sun_path, sizeof un.sun_path, "%s", path) < (int)sizeof un.sun_path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    return fd;
+}
+
+/* A killed client's control socket goes; what somebody listens at, and what is none, stays. */
+static void sockets_of_others(void **state)
+{
+    struct machine *m = machine(state);
+    char dead[128], live[128], file[128];
+    snprintf(dead, sizeof dead, "%s/dead.sock", m->folder);
+    snprintf(live, sizeof live, "%s/live.sock", m->folder);
+    snprintf(file, sizeof file, "%s/file.sock", m->folder);
+    assert_int_equal(run("mkdir -p -m 755 %s", m->folder), 0);
+    close(listen_at(dead));
+    int fd = listen_at(live);
+    file_put(file, "", 0600);
+    assert_int_equal(netconf_clean(m->folder, m->resolv), 0);
+    assert_int_not_equal(access(dead, F_OK), 0);
+    assert_int_equal(access(live, F_OK), 0);
+    assert_int_equal(access(file, F_OK), 0);
+    close(fd);
 }
 
 /* A live client's file is not touched; nor can a second one have the interface. */
@@ -878,6 +909,7 @@ int main(void)
         CASE(listed_default),
         CASE(killed),
         CASE(killed_in_restore),
+        CASE(sockets_of_others),
         CASE(locked),
         CASE(interface_taken),
         CASE(gateway_changes),
