@@ -67,7 +67,8 @@ const struct cli_command cli_commands[] = {
       "  -4, -6             addresses of this family alone\n"
       "      --user NAME    log in too, and hang up; --password-file FILE, else it is asked for\n"
       "      --ca FILE      authorities to trust instead of the system's\n"
-      "      --auth LIST    ways to log in (eap-mschapv2,mschapv2); also chap, pap\n" JSON_HELP "\n"
+      "      --auth LIST    ways to log in (eap-mschapv2,mschapv2); also chap, pap\n"
+      "      --insecure     log in although the certificate is not good\n" JSON_HELP "\n"
       "Asks each address of the name: TLS, certificate with and without SNI, the answers of the SSTP URI,\n"
       "crypto binding, ways to log in. Nobody logs in unless --user is given. Exit status 1: some client\n"
       "could not connect.\n",

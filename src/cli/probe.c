@@ -24,12 +24,16 @@
 
 #define CA_MAX (16u << 20)
 
-enum { OPT_USER = 256, OPT_PASSWORD_FILE, OPT_CA, OPT_AUTH, OPT_JSON };
+enum { OPT_USER = 256, OPT_PASSWORD_FILE, OPT_CA, OPT_AUTH, OPT_JSON, OPT_INSECURE };
 
 static const struct option options[] = {
-    { "user", required_argument, NULL, OPT_USER }, { "password-file", required_argument, NULL, OPT_PASSWORD_FILE },
-    { "ca", required_argument, NULL, OPT_CA },     { "auth", required_argument, NULL, OPT_AUTH },
-    { "json", no_argument, NULL, OPT_JSON },       { NULL, 0, NULL, 0 },
+    { "user", required_argument, NULL, OPT_USER },
+    { "password-file", required_argument, NULL, OPT_PASSWORD_FILE },
+    { "ca", required_argument, NULL, OPT_CA },
+    { "auth", required_argument, NULL, OPT_AUTH },
+    { "json", no_argument, NULL, OPT_JSON },
+    { "insecure", no_argument, NULL, OPT_INSECURE },
+    { NULL, 0, NULL, 0 },
 };
 
 static void random_fill(void *arg, void *out, size_t n)
@@ -184,8 +188,11 @@ static void print_login(const struct probe_login *l)
 {
     char ip[INET_ADDRSTRLEN];
     struct in_addr a = { htonl(l->ip4) };
-    if (!l->tried)
+    if (!l->tried) {
+        if (l->end.cause != CLIENT_OK)
+            printf(LABEL "not tried: %s\n", "login", l->end.text);
         return;
+    }
     if (l->up)
         printf(LABEL "good by %s in %llu ms, bound by %s, address %s\n", "login",
                client_method_name((enum ppp_auth_method)l->method), (unsigned long long)l->ms, hash_text(l->hash),
@@ -507,6 +514,7 @@ int cli_probe(int argc, char **argv)
         case OPT_PASSWORD_FILE: password_file = optarg; break;
         case OPT_CA: ca = optarg; break;
         case OPT_JSON: json = true; break;
+        case OPT_INSECURE: o.insecure = true; break;
         case OPT_AUTH:
             if (connect_methods(optarg, o.auth, why, sizeof why))
                 return usage(why);

@@ -380,6 +380,17 @@ static void hold_call(struct probe *p, struct line *l, struct rd early, uint64_t
     free(w);
 }
 
+/* Whoever is there instead of the server gets neither the password nor something to try passwords on. */
+static bool may_log_in(const struct probe *p, const struct line *l, struct client_end *end)
+{
+    struct tls_verdict v;
+    tls_stream_verdict(l->tls, &v);
+    if (p->o->insecure || v.fault == TLS_FAULT_NONE)
+        return true;
+    client_end_set(end, CLIENT_CERTIFICATE, "%s", v.text);
+    return false;
+}
+
 /* The real request, and then the call; a survey: login is NULL. */
 static void ask_call(struct probe *p, struct probe_address *a, struct probe_call *c, struct probe_login *login)
 {
@@ -394,7 +405,9 @@ static void ask_call(struct probe *p, struct probe_address *a, struct probe_call
         client_end_set(end, CLIENT_TLS, "%s", error);
         return;
     }
-    if (!line_ask(&l, request, n, &answer, in, sizeof in, &in_len, error, sizeof error)) {
+    if (login && !may_log_in(p, &l, end)) {
+        login->tried = false;
+    } else if (!line_ask(&l, request, n, &answer, in, sizeof in, &in_len, error, sizeof error)) {
         client_end_set(end, CLIENT_HTTP_TIMEOUT, "%s", error);
     } else {
         if (!login) {

@@ -81,9 +81,10 @@ struct probe_options {
     size_t ca_len;
     const char *system_pem;
     size_t system_len;
-    const char *user, *password;                                        /* NULL: nobody logs in */
-    uint8_t auth[5];                                                    /* for the login */
-    unsigned family;                                                    /* 4, 6; 0: both */
+    const char *user, *password; /* NULL: nobody logs in */
+    bool insecure;               /* log in although the certificate is not good */
+    uint8_t auth[5];             /* for the login */
+    unsigned family;             /* 4, 6; 0: both */
     void (*progress)(void *arg, const char *address, const char *what); /* before each step; may be NULL */
     void *arg;
     struct rng rng;

@@ -221,6 +221,10 @@ static const char *login_remedy(const struct client_end *e)
 static void judge_login(const struct probe_address *a, struct probe_judgement *j)
 {
     const struct probe_login *l = &a->login;
+    if (l->end.cause == CLIENT_CERTIFICATE)
+        find(j, PROBE_WARNING, "login-not-tried",
+             "--ca FILE, or mend the certificate; --insecure shows the login to whoever it is",
+             "%s: nobody logged in: %s", a->text, l->end.text);
     if (!l->tried || bound(a))
         return;
     if (binding_refused(a))

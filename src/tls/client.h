@@ -32,12 +32,12 @@ struct tls_client_cfg {
     size_t system_len;
     uint8_t pin[TLS_PINS_MAX][32]; /* SHA-256 of the leaf's DER */
     size_t n_pins;
-    bool insecure;    /* judge, and go on whatever the verdict is */
-    int min_version;  /* 0x0301 .. 0x0304; below 0x0303 (the probe's) ciphers of that age are offered too */
-    int max_version;  /* 0: TLS 1.3 */
-    const char *alpn; /* "h2,http/1.1"; NULL: none is offered */
+    bool insecure;       /* judge, and go on whatever the verdict is */
+    int min_version;     /* 0x0301 .. 0x0304; below 0x0303 (the probe's) ciphers of that age are offered too */
+    int max_version;     /* 0: TLS 1.3 */
+    const char *alpn;    /* "h2,http/1.1"; NULL: none is offered */
     const char *ciphers; /* of TLS 1.2 and below, as OpenSSL writes them; NULL: the usual ones. For the probe */
-    int64_t now_s;    /* Unix; 0: the clock. For tests */
+    int64_t now_s;       /* Unix; 0: the clock. For tests */
 };
 
 /* ERR_USAGE with why in err: no certificate in ca_pem, bad PEM. */

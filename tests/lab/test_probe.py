@@ -381,6 +381,15 @@ def test_binding_refused(lab, field):
         check(p.one["login"]["end"]["windows"] == "RasSstp 6", f"{p.one['login']}")
 
 
+def test_no_login_to_strangers(lab, field):
+    """Where the certificate is not good nobody logs in, unless told so."""
+    with field.server(habit(auth=("mschapv2",))) as s:
+        p = field.probe(s, user="alice", ca=False).says(["chain-untrusted", "login-not-tried"], gatehouse="no")
+        check(p.one["login"] is None and not s.events("auth") and p.one["sstp"]["methods"] == ["mschapv2"], f"{p.one}")
+        p = field.probe(s, "--insecure", user="alice", ca=False).says(["chain-untrusted"], gatehouse="no")
+        check(p.one["login"]["up"] and s.events("auth"), f"{p.one['login']}")
+
+
 def test_tls(lab, field):
     """Old versions alone, TLS 1.3 alone, no certificate at all, no CBC; a name that is refused."""
     with field.server(habit(tls=("TLSv1", "TLSv1"), auth=("mschapv2",))) as s:

@@ -331,6 +331,12 @@ static void no_proof(struct probe_address *a)
     client_end_set(&a->login.end, CLIENT_SERVER_PROOF, "S= is wrong");
 }
 
+static void not_tried(struct probe_address *a)
+{
+    untrusted(a);
+    client_end_set(&a->login.end, CLIENT_CERTIFICATE, "nobody trusts it");
+}
+
 struct one {
     void (*spoil)(struct probe_address *a);
     const char *codes, *clients; /* windows 7, 10, 11, routeros, sstpc, gatehouse */
@@ -390,6 +396,7 @@ static const struct one ones[] = {
     { no_address, "login-failed", "iiiiin", 3 },
     { no_proof, "login-failed", "iiiiin", 3 },
     { bind_refused, "binding-refused", "nnnnnn", 4 },
+    { not_tried, "chain-untrusted login-not-tried", "nnnynn", 3 },
 };
 
 static void test_one_fault_each(void **state)
