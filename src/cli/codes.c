@@ -13,6 +13,7 @@ const struct code_table code_tables[] = {
     { CODE_EVENT, codes_event, &codes_event_n },
     { CODE_REFUSAL, codes_refusal, &codes_refusal_n },
     { CODE_CAUSE, codes_cause, &codes_cause_n },
+    { CODE_CLIENT, codes_client, &codes_client_n },
     { CODE_RASSSTP, codes_rassstp, &codes_rassstp_n },
     { CODE_REMOTEACCESS, codes_remoteaccess, &codes_remoteaccess_n },
     { CODE_RASCLIENT, codes_rasclient, &codes_rasclient_n },
@@ -28,6 +29,7 @@ const char *code_kind_name(enum code_kind kind)
     case CODE_EVENT: return "event";
     case CODE_REFUSAL: return "refusal";
     case CODE_CAUSE: return "cause";
+    case CODE_CLIENT: return "client-cause";
     case CODE_RASSSTP: return "RasSstp";
     case CODE_REMOTEACCESS: return "RemoteAccess";
     case CODE_RASCLIENT: return "RasClient";
@@ -81,7 +83,8 @@ void code_text(enum code_kind kind, const struct code *c, char *out, size_t cap)
     switch (kind) {
     case CODE_EVENT:
     case CODE_REFUSAL:
-    case CODE_CAUSE: snprintf(out, cap, "%s", c->name); return;
+    case CODE_CAUSE:
+    case CODE_CLIENT: snprintf(out, cap, "%s", c->name); return;
     case CODE_HRESULT: snprintf(out, cap, "0x%08X", c->number); return;
     case CODE_RAS: snprintf(out, cap, "%u", c->number); return;
     case CODE_RASSSTP:
@@ -148,6 +151,20 @@ static bool read_number(const char *s, uint32_t *out)
     if (v < INT32_MIN || v > UINT32_MAX)
         return false;
     *out = (uint32_t)v;
+    return true;
+}
+
+/* "RasClient 20227 (691)": an event that carries an error. Parts them; false when it is nothing of the kind. */
+static bool split_event(const char *text, char *buf, size_t cap, const char **error)
+{
+    size_t len = strcspn(text, "("), inner = strspn(text + len, "(") == 1 ? strspn(text + len + 1, "0123456789") : 0;
+    const char *end = text + len + 1 + inner;
+    if (!inner || *end != ')' || end[1 + strspn(end + 1, " \t")] || len + 1 + inner >= cap)
+        return false;
+    memcpy(buf, text, len + 1 + inner);
+    buf[len] = 0;
+    buf[len + 1 + inner] = 0;
+    *error = buf + len + 1;
     return true;
 }
 
@@ -226,7 +243,7 @@ static const struct code *find_in(int kind, uint32_t n, const struct code_table 
     return c;
 }
 
-int code_find(const char *text, const struct code_table **table, const struct code **code)
+static int find(const char *text, const struct code_table **table, const struct code **code)
 {
     char buf[64];
     struct query q = { 0 };
@@ -238,6 +255,39 @@ int code_find(const char *text, const struct code_table **table, const struct co
     else
         *code = q.kind < 0 ? find_bare(q.number, table) : find_in(q.kind, q.number, table);
     return *code ? 0 : ERR_CLOSED;
+}
+
+const struct code *code_event(const char *text, const struct code_table **table)
+{
+    char buf[64];
+    const char *error;
+    const struct code *c = NULL;
+    if (!split_event(text, buf, sizeof buf, &error) || find(buf, table, &c) != 0)
+        return NULL;
+    return (*table)->kind == CODE_RASCLIENT || (*table)->kind == CODE_REMOTEACCESS ? c : NULL;
+}
+
+int code_find(const char *text, const struct code_table **table, const struct code **code)
+{
+    char buf[64];
+    const char *error;
+    if (!code_event(text, table))
+        return find(text, table, code);
+    if (!split_event(text, buf, sizeof buf, &error))
+        return ERR_USAGE;
+    *code = find_number(CODE_RAS, (uint32_t)strtoul(error, NULL, 10), table);
+    return *code ? 0 : ERR_CLOSED;
+}
+
+const struct code *code_namesake(const struct code *c, const struct code_table **table)
+{
+    for (const struct code_table *t = *table + 1; c->name && t < code_tables + code_tables_n; t++)
+        for (size_t i = 0; i < *t->n; i++)
+            if (t->codes[i].name && !strcasecmp(t->codes[i].name, c->name)) {
+                *table = t;
+                return &t->codes[i];
+            }
+    return NULL;
 }
 
 static size_t distance(const struct query *q, const struct code *c)

@@ -17,6 +17,7 @@ enum code_kind {
     CODE_EVENT,        /* ours: an event's name                                */
     CODE_REFUSAL,      /* ours: `cause` of a connection that became no call    */
     CODE_CAUSE,        /* ours: `cause` of a call's end                        */
+    CODE_CLIENT,       /* ours: `cause` of a dial or call of gatehouse connect */
     CODE_RASSSTP,      /* event of the source RasSstp, at the client or RRAS   */
     CODE_REMOTEACCESS, /* event of the source RemoteAccess, at RRAS            */
     CODE_RASCLIENT,    /* event of the source RasClient, at the client         */
@@ -46,7 +47,7 @@ struct code {
     const char *check;     /* what to look at and do */
     const char *see;       /* counterparts, comma-separated: ours for Windows', Windows' for ours; NULL: none */
     const char *shown;     /* Windows' events: "client", "server"; our events: the level */
-    const char *fields;    /* our events: comma-separated */
+    const char *fields;    /* our events: comma-separated; refusals: the answer; the client's causes: the exit status */
     const char *part;      /* our events: "server", "connection", "call": the part of the catalogue */
 };
 
@@ -60,11 +61,11 @@ struct code_table {
 extern const struct code_table code_tables[];
 extern const size_t code_tables_n;
 
-/* From codes_ours.c, codes_windows.c and codes_ras.c. */
-extern const struct code codes_event[], codes_refusal[], codes_cause[], codes_rassstp[], codes_remoteaccess[],
-    codes_rasclient[], codes_hresult[], codes_http[], codes_ras[];
-extern const size_t codes_event_n, codes_refusal_n, codes_cause_n, codes_rassstp_n, codes_remoteaccess_n,
-    codes_rasclient_n, codes_hresult_n, codes_http_n, codes_ras_n;
+/* From codes_ours.c, codes_client.c, codes_windows.c and codes_ras.c. */
+extern const struct code codes_event[], codes_refusal[], codes_cause[], codes_client[], codes_rassstp[],
+    codes_remoteaccess[], codes_rasclient[], codes_hresult[], codes_http[], codes_ras[];
+extern const size_t codes_event_n, codes_refusal_n, codes_cause_n, codes_client_n, codes_rassstp_n,
+    codes_remoteaccess_n, codes_rasclient_n, codes_hresult_n, codes_http_n, codes_ras_n;
 
 /* What to say of a code that cannot be from here, in place of its cause and check. Never NULL but for CODE_HERE. */
 const char *code_reach_text(enum code_reach reach);
@@ -74,9 +75,16 @@ const char *code_kind_name(enum code_kind kind);    /* "event", "hresult", ... *
 /*
  * Finds a code however it is written: 0x800B010F, 800b010f, -2146762481, 2148204815; 691, "error 691"; "RasSstp 6",
  * "RasSstp:6", "RemoteAccess 20255"; 20227; 10054; "HTTP 503"; "binding-mismatch"; CERT_E_EXPIRED. Letters of either
- * case. 0; ERR_USAGE: this is no code in any spelling, nor a name; ERR_CLOSED: well written, and not in the tables.
+ * case. "RasClient 20227 (691)" is the error in parentheses. 0; ERR_USAGE: this is no code in any spelling, nor a name;
+ * ERR_CLOSED: well written, and not in the tables.
  */
 MUST_USE int code_find(const char *text, const struct code_table **table, const struct code **code);
+
+/* The event around an error, RasClient 20227 for "RasClient 20227 (691)"; NULL when text is no such thing. */
+const struct code *code_event(const char *text, const struct code_table **table);
+
+/* The next entry of c's name, in a later table: server and client have some causes in common. NULL: there is none. */
+const struct code *code_namesake(const struct code *c, const struct code_table **table);
 
 /* The code in its usual spelling: "0x800B010F", "691", "RasSstp 6", "binding-mismatch". */
 void code_text(enum code_kind kind, const struct code *c, char *out, size_t cap);

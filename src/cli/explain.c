@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -47,7 +48,7 @@ static bool next_name(const char **list, const char **name, size_t *len)
 
 static bool is_ours(enum code_kind kind)
 {
-    return kind <= CODE_CAUSE;
+    return kind <= CODE_CLIENT;
 }
 
 static const char *shown_at(enum code_kind kind, const struct code *c)
@@ -77,23 +78,32 @@ static void print_counterparts(const char *list)
     }
 }
 
+static const char *what_it_is(enum code_kind kind)
+{
+    return kind == CODE_EVENT     ? "an event"
+           : kind == CODE_REFUSAL ? "a cause of refused"
+           : kind == CODE_CLIENT  ? "a cause of gatehouse connect"
+                                  : "a cause of call-down or refused";
+}
+
+static const char *fields_label(enum code_kind kind)
+{
+    return kind == CODE_REFUSAL ? "answer" : kind == CODE_CLIENT ? "exit" : "fields";
+}
+
 static void print_code(enum code_kind kind, const struct code *c)
 {
     char text[64];
     code_text(kind, c, text, sizeof text);
     printf("%s%s", kind == CODE_RAS ? "error " : "", text);
     if (is_ours(kind))
-        printf(", %s%s%s, of Gatehouse\n\n",
-               kind == CODE_EVENT     ? "an event"
-               : kind == CODE_REFUSAL ? "a cause of refused"
-                                      : "a cause of call-down or refused",
-               c->shown ? ", " : "", c->shown ? c->shown : "");
+        printf(", %s%s%s, of Gatehouse\n\n", what_it_is(kind), c->shown ? ", " : "", c->shown ? c->shown : "");
     else if (kind == CODE_HRESULT)
         printf(" = %d, %s, at the %s\n\n", (int)c->number, c->name, shown_at(kind, c));
     else
         printf("%s%s, at the %s\n\n", c->name ? ", " : "", c->name ? c->name : "", shown_at(kind, c));
     explain_field(is_ours(kind) ? "when" : "says", c->means);
-    explain_field(kind == CODE_REFUSAL ? "answer" : "fields", c->fields);
+    explain_field(fields_label(kind), c->fields);
     explain_field("here", is_ours(kind) ? NULL : cause_of(c));
     explain_field("do", c->check);
     if (is_ours(kind))
@@ -159,6 +169,8 @@ static json_t *code_json(enum code_kind kind, const struct code *c)
     }
     if (kind == CODE_REFUSAL)
         set_text(o, "answer", c->fields);
+    if (kind == CODE_CLIENT)
+        json_object_set_new(o, "exit", json_integer(strtol(c->fields, NULL, 10)));
     return o;
 }
 
@@ -181,18 +193,47 @@ static json_t *list_json(void)
 
 /* ---- the command ---- */
 
+/* What was found; the event that carried it; and, of a name that server and client have in common, the other one. */
+static int found_json(const char *text, const struct code_table *table, const struct code *c)
+{
+    const struct code_table *of_event;
+    const struct code *event = code_event(text, &of_event);
+    json_t *o = code_json(table->kind, c), *also = json_array();
+    if (event)
+        json_object_set_new(o, "event", code_json(of_event->kind, event));
+    while ((c = code_namesake(c, &table)))
+        json_array_append_new(also, code_json(table->kind, c));
+    if (json_array_size(also))
+        json_object_set(o, "also", also);
+    json_decref(also);
+    return print_json(o);
+}
+
+static int print_found(const char *text, const struct code_table *table, const struct code *c)
+{
+    const struct code_table *of_event;
+    const struct code *event = code_event(text, &of_event);
+    char name[64], line[256];
+    print_code(table->kind, c);
+    if (event) {
+        code_text(of_event->kind, event, name, sizeof name);
+        snprintf(line, sizeof line, "%s: %s", name, event->means);
+        explain_field("logged", line);
+    }
+    while ((c = code_namesake(c, &table))) {
+        putchar('\n');
+        print_code(table->kind, c);
+    }
+    return EXIT_GOOD;
+}
+
 static int explain_code(const char *text, bool json)
 {
     const struct code_table *table = NULL;
     const struct code *c = NULL;
     char near[64];
-    int rc = code_find(text, &table, &c);
-    if (!rc && json)
-        return print_json(code_json(table->kind, c));
-    if (!rc) {
-        print_code(table->kind, c);
-        return EXIT_GOOD;
-    }
+    if (!code_find(text, &table, &c))
+        return json ? found_json(text, table, c) : print_found(text, table, c);
     c = code_near(text, &table);
     if (c) {
         code_text(table->kind, c, near, sizeof near);

@@ -41,6 +41,27 @@ class Codes(Cli):
         for code in ("619", "0x80072746", "binding-mismatch", "RasSstp 1"):
             self.assertLessEqual(max(map(len, self.run_it("explain", code)[0].splitlines())), 80)
 
+    def test_what_connect_prints(self):
+        for words in (["RasClient 20227 (691)"], ["20227 (691)"], ["RasClient", "20227", "(691)"]):
+            c = self.code(*words)
+            self.assertEqual((c["code"], c["event"]["code"]), ("691", "RasClient 20227"))
+        out = self.run_it("explain", "RasClient 20226 (629)")[0]
+        self.assertTrue(out.startswith("error 629"), out)
+        self.assertIn("\nlogged  RasClient 20226: ", out)
+        c = self.code("certificate")
+        self.assertEqual((c["kind"], c["exit"]), ("client-cause", 6))
+        self.assertNotIn("also", c)
+        out = self.run_it("explain", "certificate")[0]
+        for part in ("certificate, a cause of gatehouse connect, of Gatehouse", "\nexit    6", "\ndo ", "\nWindows RasSstp 1"):
+            self.assertIn(part, out)
+
+    def test_a_name_of_both_ends(self):
+        for name in ("binding", "lost", "no-address"):
+            c = self.code(name)
+            self.assertEqual([c["kind"], *(x["kind"] for x in c["also"])], ["cause", "client-cause"])
+            out = self.run_it("explain", name)[0]
+            self.assertLess(out.index(f"{name}, a cause of call-down"), out.index(f"\n\n{name}, a cause of gatehouse connect"))
+
     def test_unknown(self):
         for words, said in ((["6"], "RasSstp 6"), (["bindng-cert"], "binding-cert"), (["947"], "946"), (["xyzzy"], "0x800B0109"),
                             (["a", "b"], "0x800B0109"), (["0x"], "0x800B0109")):

@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 #include "cli/cli.h"
 #include "cli/codes.h"
+#include "client/causes.h"
 
 void cli_fail(const char *fmt, ...)
 {
@@ -130,14 +132,104 @@ static void test_events(void **state)
     assert_int_equal(find("http 503", CODE_HTTP)->number, 503);
 }
 
+/* ---- what gatehouse connect prints ---- */
+
+/* An event, or an event with its error: the answer is about the error, and the event is named too. */
+static void explained(const char *ras)
+{
+    const struct code_table *table = NULL, *of_event = NULL;
+    const struct code *c = NULL;
+    const char *error = strchr(ras, '(');
+    if (code_find(ras, &table, &c) != 0)
+        fail_msg("\"%s\" is not found", ras);
+    const struct code *event = code_event(ras, &of_event);
+    assert_int_equal(table->kind, error ? CODE_RAS : CODE_RASSSTP);
+    assert_int_equal(event != NULL, error != NULL);
+    if (!error)
+        return;
+    assert_int_equal(c->number, strtoul(error + 1, NULL, 10));
+    assert_int_equal(of_event->kind, CODE_RASCLIENT);
+    assert_int_equal(event->number, strtoul(strchr(ras, ' '), NULL, 10));
+    assert_ptr_equal(find(strchr(ras, ' '), CODE_RAS), c); /* without the source, spaces around */
+    assert_int_equal(event->number, code_event(strchr(ras, ' '), &of_event)->number);
+}
+
+static void test_client_causes(void **state)
+{
+    (void)state;
+    assert_int_equal(codes_client_n, CLIENT_CAUSES);
+    for (size_t i = 0; i < CLIENT_CAUSES; i++) {
+        const struct client_cause_info *info = &client_causes[i];
+        const struct code_table *table = NULL;
+        const struct code *c = NULL;
+        char text[64];
+        if (code_find(info->name, &table, &c) != 0)
+            fail_msg("\"%s\" is not found", info->name);
+        while (c && table->kind != CODE_CLIENT)
+            c = code_namesake(c, &table);
+        assert_non_null(c);
+        assert_string_equal(c->name, info->name);
+        assert_ptr_equal(c, &codes_client[i]);
+        assert_int_equal(strtol(c->fields, NULL, 10), info->exit_status);
+        /* "RasClient 20227 (691)" is "RasClient 20227, error 691" in the table. */
+        const char *error = strchr(info->ras, '(');
+        if (error)
+            snprintf(text, sizeof text, "%.*s, error %lu", (int)(error - info->ras) - 1, info->ras,
+                     strtoul(error + 1, NULL, 10));
+        else
+            snprintf(text, sizeof text, "%s", info->ras);
+        if (strncmp(c->see ? c->see : "", text, strlen(text)) != 0 || (!*text && c->see))
+            fail_msg("%s: %s, not %s", info->name, c->see ? c->see : "nothing", text);
+        if (*info->ras)
+            explained(info->ras);
+    }
+    const struct code_table *table = NULL;
+    const struct code *c = NULL;
+    assert_int_equal(code_find("binding", &table, &c), 0); /* the server's first, then the client's */
+    assert_int_equal(table->kind, CODE_CAUSE);
+    assert_non_null(code_namesake(c, &table));
+    assert_int_equal(table->kind, CODE_CLIENT);
+    assert_null(code_namesake(c + 1, &table));
+}
+
+/* Every such text in the client's sources, those that stand beside the table of causes too. */
+static void test_client_texts(void **state)
+{
+    (void)state;
+    static const char *const files[] = { "call.c", "causes.c", "dial.c" };
+    size_t all = 0;
+    regex_t re;
+    assert_int_equal(regcomp(&re, "\"Ras[A-Za-z]+ [0-9]+( \\([0-9]+\\))?\"", REG_EXTENDED), 0);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char path[512], line[512], text[64];
+        size_t n = 0;
+        snprintf(path, sizeof path, "%s/../../src/client/%s", VECTORS_DIR, files[i]);
+        FILE *f = fopen(path, "r");
+        assert_non_null(f);
+        while (fgets(line, sizeof line, f)) {
+            regmatch_t m;
+            for (const char *p = line; regexec(&re, p, 1, &m, 0) == 0; p += m.rm_eo, n++) {
+                snprintf(text, sizeof text, "%.*s", (int)(m.rm_eo - m.rm_so - 2), p + m.rm_so + 1);
+                explained(text);
+            }
+        }
+        fclose(f);
+        assert_true(n > 0);
+        all += n;
+    }
+    regfree(&re);
+    assert_true(all >= CLIENT_CAUSES);
+}
+
 static void test_not_found(void **state)
 {
     (void)state;
     const struct code_table *table = NULL;
     const struct code *c = NULL;
-    static const char *const unknown[] = { "0x80091234", "947",         "880",        "RasSstp 26",
-                                           "RasSstp 0",  "RasSstp 691", "HTTP 200",   "no-such-event",
-                                           "0",          "0x0",         "4294967295", "RemoteAccess 6" };
+    static const char *const unknown[] = {
+        "0x80091234",    "947", "880", "RasSstp 26", "RasSstp 0",      "RasSstp 691",        "HTTP 200",
+        "no-such-event", "0",   "0x0", "4294967295", "RemoteAccess 6", "RasClient 20227 (1)"
+    };
     static const char *const odd[] = { "",
                                        " ",
                                        "-",
@@ -156,6 +248,15 @@ static void test_not_found(void **state)
                                        "rassstp 6 7",
                                        "\xff",
                                        "--619",
+                                       "RasClient 20227 ()",
+                                       "RasClient 20227 (691",
+                                       "RasClient 20227 691)",
+                                       "RasClient 20227 ((691))",
+                                       "RasClient 20227 (691) 7",
+                                       "RasClient 9 (691)",
+                                       "RasSstp 6 (691)",
+                                       "login (691)",
+                                       "(691)",
                                        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
     for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
         if (code_find(unknown[i], &table, &c) != ERR_CLOSED)
@@ -205,26 +306,33 @@ static void found_as_itself(const struct code_table *t, const struct code *c)
 {
     char text[64];
     code_text(t->kind, c, text, sizeof text);
-    if (find(text, t->kind) != c)
+    const struct code_table *table = NULL;
+    const struct code *found = NULL;
+    if (code_find(text, &table, &found) != 0)
+        fail_msg("%s is not found", text);
+    while (found && table->kind < t->kind && t->kind == CODE_CLIENT)
+        found = code_namesake(found, &table);
+    if (found != c)
         fail_msg("%s is there twice", text);
 }
 
 static void is_whole(const struct code_table *t, const struct code *c)
 {
-    bool ours = t->kind <= CODE_CAUSE;
+    bool ours = t->kind <= CODE_CLIENT;
     if (!c->means || !*c->means || (ours ? c->number || !c->name : !c->number))
         fail_msg("%s %u: incomplete", c->name ? c->name : "?", c->number);
     if (!ours && c->reach == CODE_HERE && !c->cause)
         fail_msg("%u: no cause", c->number);
     if (!ours && c->reach != CODE_HERE && !c->cause && !code_reach_text(c->reach))
         fail_msg("%u: nothing to say", c->number);
-    if ((t->kind == CODE_EVENT && (!c->shown || !c->part)) || (t->kind == CODE_REFUSAL && !c->fields))
+    if ((t->kind == CODE_EVENT && (!c->shown || !c->part)) ||
+        ((t->kind == CODE_REFUSAL || t->kind == CODE_CLIENT) && !c->fields))
         fail_msg("%s: incomplete", c->name);
 }
 
 static void names_ours(const struct code_table *t, const struct code *c)
 {
-    if (t->kind <= CODE_CAUSE)
+    if (t->kind <= CODE_CLIENT)
         return;
     for (const char *p = c->see; p && *p;) {
         size_t n = strcspn(p, ",");
@@ -240,7 +348,7 @@ static void names_windows(const struct code_table *t, const struct code *c)
 {
     static const char *const sources[] = { "RasSstp", "RemoteAccess", "RasClient", "error", "HRESULT" };
     char source[64] = "";
-    if (t->kind > CODE_CAUSE)
+    if (t->kind > CODE_CLIENT)
         return;
     for (const char *p = c->see; p && *p; p += strspn(p, " ,;:")) {
         size_t n = strcspn(p, " ,;:");
@@ -275,8 +383,9 @@ static void test_tables(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hresults),  cmocka_unit_test(test_ras),  cmocka_unit_test(test_events),
-        cmocka_unit_test(test_not_found), cmocka_unit_test(test_near), cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_hresults),      cmocka_unit_test(test_ras),          cmocka_unit_test(test_events),
+        cmocka_unit_test(test_client_causes), cmocka_unit_test(test_client_texts), cmocka_unit_test(test_not_found),
+        cmocka_unit_test(test_near),          cmocka_unit_test(test_tables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
