@@ -209,7 +209,7 @@ static char *make_config(const struct demo *d)
 
 static void tell(const struct demo *d)
 {
-    bool six = strchr(d->host, ':') != NULL;
+    const char *left = strchr(d->host, ':') ? "[" : "", *right = *left ? "]" : "";
     const char *password = *d->password ? d->password : "PASSWORD";
     printf("Gatehouse demonstration in %s\n\n"
            "  address   %s (the certificate also has",
@@ -228,11 +228,14 @@ static void tell(const struct demo *d)
            "  Import-Certificate -FilePath .\\gatehouse.cer -CertStoreLocation Cert:\\LocalMachine\\Root\n"
            "  Add-VpnConnection -Name Gatehouse -ServerAddress %s -TunnelType Sstp -AuthenticationMethod MSChapv2\n"
            "  rasdial Gatehouse demo %s\n\n"
+           "Linux, with Gatehouse, and certificate.pem copied there (it asks for the password):\n"
+           "  sudo gatehouse connect https://%s%s%s --user demo --ca certificate.pem\n"
+           "  gatehouse probe https://%s%s%s --ca certificate.pem\n\n"
            "Linux, with sstp-client and pppd, and certificate.pem copied there:\n"
            "  sudo sstpc --log-stderr --ca-cert certificate.pem --user demo --password %s %s \\\n"
            "    noauth require-mschap-v2 noipdefault nodefaultroute\n"
            "  then 'ping 10.77.0.1' reaches this server through the tunnel\n\n",
-           six ? "[" : "", d->host, six ? "]" : "", d->host, password, password, d->host);
+           left, d->host, right, d->host, password, left, d->host, right, left, d->host, right, password, d->host);
     fflush(stdout);
 }
 

@@ -70,6 +70,9 @@ def test_first_and_second_run(lab):
         check(len(found) == 1, f"the password in {text}")
         password = found[0]
         check(f"rasdial Gatehouse demo {password}" in text, "the Windows command lacks the password")
+        for command in (f"sudo gatehouse connect https://{SERVER4} --user demo --ca certificate.pem",
+                        f"gatehouse probe https://{SERVER4} --ca certificate.pem"):
+            check(f"\n  {command}\n" in text, f"the command '{command}' is not told")
         check(SERVER4 in text, "no address is told")
         kept = demo.kept()
         check(os.stat(folder).st_mode & 0o077 == 0, f"mode of the folder: {os.stat(folder).st_mode:o}")
