@@ -1,4 +1,5 @@
 #include "client/dial.h"
+#include "client/request.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -9,13 +10,18 @@
 #include <unistd.h>
 
 #include "base/ct.h"
-#include "http/head.h"
 
-#define RESOLVE_MS 20000
-#define PROXY_MS   30000
-#define TLS_MS     20000
-#define HTTP_MS    60000 /* MS-SSTP 4.1 */
-#define LOGINS_MAX 2     /* with a password: the second one answers "stale" */
+#define RESOLVE_MS  20000
+#define PROXY_MS    30000
+#define TLS_MS      20000
+#define HTTP_MS     60000 /* MS-SSTP 4.1 */
+#define INTERIM_MAX 4     /* answers of 1xx ahead of the real one */
+#define LOGINS_MAX  2     /* with a password: the second one answers "stale" */
+
+static bool by_proxy(const struct dial *d)
+{
+    return d->cfg->proxy.host[0];
+}
 
 /* ---- ends ---- */
 
@@ -38,10 +44,16 @@ void dial_cancel(struct dial *d)
         put_down(d);
 }
 
+static bool try_next(struct dial *d, const struct client_end *why);
+
 static void fail_with(struct dial *d, const struct client_end *why)
 {
+    if (try_next(d, why))
+        return;
     put_down(d);
-    d->ops.done(d->ops.arg, why);
+    /* What an address said that did answer tells more than that the others do not. */
+    struct client_end end = d->let_down ? d->first : *why;
+    d->ops.done(d->ops.arg, &end);
 }
 
 __attribute__((format(printf, 3, 4))) static void fail(struct dial *d, enum client_cause cause, const char *fmt, ...)
@@ -54,11 +66,6 @@ __attribute__((format(printf, 3, 4))) static void fail(struct dial *d, enum clie
     va_end(ap);
     client_end_set(&why, cause, "%s", text);
     fail_with(d, &why);
-}
-
-static bool by_proxy(const struct dial *d)
-{
-    return d->cfg->proxy.host[0];
 }
 
 /* ---- stages ---- */
@@ -133,11 +140,38 @@ static void on_race(void *arg, int fd, const union race_addr *at, int error)
 
 static void begin_race(struct dial *d, const union race_addr *addr, size_t n)
 {
+    if (addr != d->left)
+        memcpy(d->left, addr, n * sizeof *addr);
+    d->n_left = n;
     enter(d, DIAL_TCP, TIME_NEVER);
     if (d->stage != DIAL_TCP)
         return;
     if (race_start(&d->race, d->loop, addr, n, on_race, d))
         fail(d, CLIENT_INTERNAL, "out of memory");
+}
+
+/*
+ * Whoever accepts a connection first need not be an SSTP server: when it fails behind TCP, the other addresses have
+ * their turn. Each is verified by itself.
+ */
+static bool try_next(struct dial *d, const struct client_end *why)
+{
+    size_t kept = 0;
+    if (by_proxy(d) || (d->stage != DIAL_TLS && d->stage != DIAL_HTTP) || why->cause == CLIENT_INTERNAL)
+        return false;
+    if (!d->let_down)
+        d->first = *why;
+    d->let_down = true;
+    for (size_t i = 0; i < d->n_left; i++)
+        if (memcmp(&d->left[i], &d->line.to, sizeof d->left[i]) != 0)
+            d->left[kept++] = d->left[i];
+    d->n_left = kept < d->n_left ? kept : 0;
+    if (!d->n_left)
+        return false;
+    step(d, d->stage == DIAL_TLS ? "tls" : "http", "%s; another address is tried", why->text);
+    put_down(d);
+    begin_race(d, d->left, d->n_left);
+    return true;
 }
 
 /* ---- the name ---- */
@@ -254,6 +288,7 @@ static void begin_proxy(struct dial *d)
     d->out_len = (size_t)n;
     d->out_done = 0;
     d->in_len = 0;
+    d->interim = 0;
     http_answer_init(&d->answer);
     net_fd_want(d->line.nf, NET_WRITE);
 }
@@ -306,9 +341,23 @@ static void on_proxy_answer(struct dial *d)
         begin_tls(d);
     } else if (a->status == 407) {
         proxy_login(d);
+    } else if (a->status >= 500) {
+        fail(d, CLIENT_PROXY_DOWN, "proxy %s cannot reach the server: %d %s", d->cfg->proxy.host, a->status, a->reason);
     } else {
         fail(d, CLIENT_PROXY_REFUSED, "proxy %s answers CONNECT with %d %s", d->cfg->proxy.host, a->status, a->reason);
     }
+}
+
+/* Interim answers (RFC 9110 15.2) are stepped over, a few of them. */
+static bool interim(struct dial *d)
+{
+    if (d->answer.status >= 200 || d->interim == INTERIM_MAX)
+        return false;
+    d->interim++;
+    d->in_len -= d->answer.head_len;
+    memmove(d->in, d->in + d->answer.head_len, d->in_len);
+    http_answer_init(&d->answer);
+    return true;
 }
 
 /* Reads no further than the end of the head: what comes behind it belongs to TLS. */
@@ -332,7 +381,7 @@ static void proxy_read(struct dial *d)
     if (v == HTTP_ANSWER_BAD || (v == HTTP_ANSWER_MORE && d->in_len == sizeof d->in))
         fail(d, CLIENT_PROXY_REFUSED, "proxy %s does not answer in HTTP: %s", d->cfg->proxy.host,
              d->answer.why ? d->answer.why : "its answer is too long");
-    else if (v == HTTP_ANSWER_DONE)
+    else if (v == HTTP_ANSWER_DONE && !interim(d)) /* what follows one is still in the socket */
         on_proxy_answer(d);
 }
 
@@ -396,8 +445,9 @@ static void begin_http(struct dial *d)
     enter(d, DIAL_HTTP, HTTP_MS);
     if (d->stage != DIAL_HTTP)
         return;
-    d->out_len = dial_request(d->out, sizeof d->out, &d->cfg->server, &d->rng);
+    d->out_len = request_write(d->out, sizeof d->out, &d->cfg->server, &d->rng);
     d->out_done = d->in_len = 0;
+    d->interim = 0;
     http_answer_init(&d->answer);
     http_io(d);
 }
@@ -415,49 +465,10 @@ static void tls_io(struct dial *d)
 
 /* ---- the SSTP request ---- */
 
-size_t dial_request(char *out, size_t cap, const struct http_url *server, const struct rng *rng)
-{
-    char host[300];
-    uint8_t g[16];
-    http_url_authority(server, host, sizeof host);
-    rng_fill(rng, g, sizeof g);
-    g[6] = (uint8_t)((g[6] & 0x0f) | 0x40); /* RFC 9562 5.4 */
-    g[8] = (uint8_t)((g[8] & 0x3f) | 0x80);
-    int n =
-        snprintf(out, cap,
-                 "%s %s HTTP/1.1\r\nContent-Length: 18446744073709551615\r\nHost: %s\r\nSSTPCORRELATIONID: "
-                 "{%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X}\r\n\r\n",
-                 SSTP_METHOD, server->path[0] && strcmp(server->path, "/") != 0 ? server->path : SSTP_URI, host, g[0],
-                 g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12], g[13], g[14], g[15]);
-    return n < 0 || (size_t)n >= cap ? 0 : (size_t)n;
-}
-
-bool dial_answer_good(const struct http_answer *a, struct client_end *why)
-{
-    if (a->minor != 1) {
-        client_end_set(why, CLIENT_HTTP, "it answers with another version than HTTP/1.1: %d %s", a->status, a->reason);
-        why->ras = "RasSstp 3";
-    } else if (a->status == 503) {
-        client_end_set(why, CLIENT_HTTP_BUSY, "it answers 503 %s", a->reason);
-    } else if (a->status >= 300 && a->status < 400) {
-        client_end_set(why, CLIENT_HTTP, "it answers %d %s, to %s: redirects are not followed", a->status, a->reason,
-                       a->location[0] ? a->location : "nowhere");
-    } else if (a->status != 200) {
-        client_end_set(why, CLIENT_HTTP, "it answers %d %s%s%s", a->status, a->reason, a->server[0] ? ", server " : "",
-                       a->server);
-    } else if ((a->has_length && !a->sstp_length) || a->chunked) {
-        client_end_set(why, CLIENT_HTTP, "it answers with a page: a web server, that knows no SSTP%s%s",
-                       a->server[0] ? ": " : "", a->server);
-    } else {
-        return true;
-    }
-    return false;
-}
-
 static void on_answer(struct dial *d)
 {
     struct client_end why;
-    if (!dial_answer_good(&d->answer, &why)) {
+    if (!request_answer_good(&d->answer, &why)) {
         fail_with(d, &why);
         return;
     }
@@ -468,6 +479,15 @@ static void on_answer(struct dial *d)
     net_fd_want(d->line.nf, 0);
     d->stage = DIAL_IDLE;
     d->ops.done(d->ops.arg, NULL);
+}
+
+static enum http_answer_verdict judge_input(struct dial *d)
+{
+    enum http_answer_verdict v;
+    do
+        v = http_answer_input(&d->answer, rd_make(d->in, d->in_len));
+    while (v == HTTP_ANSWER_DONE && interim(d));
+    return v;
 }
 
 static void http_io(struct dial *d)
@@ -483,7 +503,7 @@ static void http_io(struct dial *d)
         if (rc)
             break;
         d->in_len += n;
-        enum http_answer_verdict v = http_answer_input(&d->answer, rd_make(d->in, d->in_len));
+        enum http_answer_verdict v = judge_input(d);
         if (v == HTTP_ANSWER_DONE) {
             on_answer(d);
             return;
@@ -545,6 +565,7 @@ void dial_start(struct dial *d, const struct dial_cfg *cfg, const struct dial_op
     d->cfg = cfg;
     d->ops = *ops;
     d->logins = 0;
+    d->let_down = false;
     begin(d);
 }
 

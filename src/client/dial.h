@@ -55,8 +55,13 @@ struct dial {
     struct http_answer answer;
     uint8_t in[HTTP_ANSWER_MAX];
     size_t in_len;
-    char out[2048]; /* request; secret when it has a login */
+    unsigned interim; /* answers of 1xx so far */
+    char out[2048];   /* request; secret when it has a login */
     size_t out_len, out_done;
+    union race_addr left[RACE_MAX]; /* addresses that this dial has not been let down by */
+    size_t n_left;
+    bool let_down; /* by an address: first says how */
+    struct client_end first;
     unsigned logins;       /* to the proxy, in this dial */
     char proxy_auth[1024]; /* secret: value of Proxy-Authorization; empty: none yet */
     struct {               /* addresses that were good last time, for when DNS is gone */
@@ -75,11 +80,5 @@ void dial_cancel(struct dial *d); /* no call of ops comes any more; fine at any 
 
 /* After a good end, once: hands the line over (nf watches for nothing, and must be rebound). */
 void dial_take(struct dial *d, struct dial_line *out);
-
-/* The SSTP request for a host (MS-SSTP 2.2.2), correlation id included; bytes written, 0 when out is too small. */
-size_t dial_request(char *out, size_t cap, const struct http_url *server, const struct rng *rng);
-
-/* Judges the answer to it: true when SSTP may begin; else *why says what is wrong. */
-MUST_USE bool dial_answer_good(const struct http_answer *a, struct client_end *why);
 
 #endif

@@ -6,50 +6,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "auth/users.h"
 #include "base/ct.h"
-#include "base/digest.h"
 #include "base/log.h"
 #include "client/engine_state.h"
 #include "client/netconf.h"
+#include "client/outside.h"
 #include "client/report.h"
 #include "priv/process.h"
 
-#define TICK_MS         5000 /* how often a sleep of the machine is looked for */
-#define SLEPT_MS        2000 /* a gap between the clocks that is one */
-#define DOUBT_MS        5000 /* after a change: how long the server may be silent */
-#define STUCK_MS        1000 /* a dial that is so old when the network changes waits for what was lost before */
-#define CRLS_MAX        1000
-#define LCP_ECHO_MISSES 3
-#define STEADY_MS       60000 /* a call that was up so long: the next wait begins small again */
-
-/* ---- asking the monitor ---- */
-
-static int ask(struct client_engine *e, enum client_request what, uint32_t index, struct priv_msg *m, int *fd)
-{
-    *m = (struct priv_msg){ .type = what, .index = index };
-    if (fd)
-        *fd = -1;
-    return priv_call(e->channel, m, fd, fd ? 1 : 0);
-}
-
-/* *data stays NULL where the monitor has none to give. */
-static int ask_blob(struct client_engine *e, enum client_request what, uint32_t index, char **data, size_t *len,
-                    struct priv_msg *m)
-{
-    int fd;
-    int rc = ask(e, what, index, m, &fd);
-    *data = NULL;
-    *len = 0;
-    if (!rc && m->n_fds)
-        rc = priv_take_blob(fd, data, len);
-    return rc;
-}
+#define DOUBT_MS  5000  /* after a change: how long the server may be silent */
+#define STUCK_MS  1000  /* a dial that is so old when the network changes waits for what was lost before */
+#define STEADY_MS 60000 /* a call that was up so long: the next wait begins small again */
 
 /* ---- this machine's network ---- */
 
@@ -59,7 +29,7 @@ static void net_down(struct client_engine *e)
     if (!e->net_up)
         return;
     e->net_up = false;
-    int rc = ask(e, CLIENT_DOWN, 0, &m, NULL);
+    int rc = client_ask(e, CLIENT_DOWN, 0, &m, NULL);
     (void)rc; /* when the monitor is gone, so is everything */
     if (e->tun_nf)
         net_fd_want(e->tun_nf, 0);
@@ -82,7 +52,7 @@ static void say_up(struct client_engine *e)
     if (e->dial_cfg.proxy.host[0])
         http_url_authority(&e->dial_cfg.proxy, proxy, sizeof proxy);
     char *space = NULL;
-    if (!ask(e, CLIENT_STATE, 0, &m, NULL) && (space = strchr(m.text, ' ')))
+    if (!client_ask(e, CLIENT_STATE, 0, &m, NULL) && (space = strchr(m.text, ' ')))
         *space = 0;
     e->up_ms = net_now(&e->loop);
     report_up(&(struct report_up){ .ip = ip,
@@ -280,9 +250,17 @@ static void on_dial_done(void *arg, const struct client_end *why)
 static void dial(struct client_engine *e)
 {
     const struct dial_ops ops = { on_dial_step, on_dial_done, e };
+    struct client_end why;
     e->dialled_ms = net_now(&e->loop);
     e->dialling = true;
     report_dialling(e->cfg->server.url, ++e->attempts);
+    /* Authorities and revocation lists as they are now: a client runs for months. */
+    if (e->attempts > 1 && client_trust_load(e, &why)) {
+        why.cause = CLIENT_CERTIFICATE;
+        e->dialling = false;
+        over(e, &why, false);
+        return;
+    }
     dial_start(&e->dial, &e->dial_cfg, &ops);
 }
 
@@ -333,7 +311,8 @@ static void over(struct client_engine *e, const struct client_end *why, bool was
     e->up_ms = was_up ? e->up_ms : 0;
     bool steady = was_up && net_now(&e->loop) - e->up_ms >= STEADY_MS;
     e->up_ms = 0;
-    report_failed(why, was_up);
+    if (was_up || why->cause != CLIENT_OK)
+        report_failed(why, was_up);
     if (e->stopping || why->cause == CLIENT_OK) {
         struct client_end good;
         client_end_set(&good, CLIENT_OK, "%s", "");
@@ -352,44 +331,11 @@ static void over(struct client_engine *e, const struct client_end *why, bool was
 
 /* ---- what changes around us ---- */
 
-/* Where TCP would go out now, by asking the kernel with a socket that sends nothing. */
-static bool way_out(const union race_addr *to, union race_addr *from)
-{
-    socklen_t len = sizeof *from;
-    int fd = socket(to->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool good = fd >= 0 && connect(fd, &to->sa, to->sa.sa_family == AF_INET6 ? sizeof to->in6 : sizeof to->in) == 0 &&
-                getsockname(fd, &from->sa, &len) == 0;
-    if (fd >= 0)
-        close(fd);
-    return good;
-}
-
-static bool same_ip(const union race_addr *a, const union race_addr *b)
-{
-    if (a->sa.sa_family != b->sa.sa_family)
-        return false;
-    return a->sa.sa_family == AF_INET6 ? !memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, 16)
-                                       : a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
-}
-
-/* Whether the address is still one of this machine's. */
-static bool is_ours(const union race_addr *a)
-{
-    union race_addr free_port = *a;
-    free_port.in6.sin6_port = 0; /* the same place in both */
-    int fd = socket(a->sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    bool ours = fd < 0 || bind(fd, &free_port.sa, a->sa.sa_family == AF_INET6 ? sizeof a->in6 : sizeof a->in) == 0 ||
-                errno != EADDRNOTAVAIL;
-    if (fd >= 0)
-        close(fd);
-    return ours;
-}
-
-static bool fd_is_ours(const struct net_fd *nf)
+static bool fd_outside_is_ours(const struct net_fd *nf)
 {
     union race_addr own;
     socklen_t len = sizeof own;
-    return getsockname(net_fd_num(nf), &own.sa, &len) < 0 || is_ours(&own);
+    return getsockname(net_fd_num(nf), &own.sa, &len) < 0 || outside_is_ours(&own);
 }
 
 /* Begins the dial anew when it waits for what the old network lost, or from an address that is gone. */
@@ -399,9 +345,9 @@ static void redial(struct client_engine *e)
     bool waits = d->stage == DIAL_RESOLVE || d->stage == DIAL_TCP;
     bool good = !waits || net_now(&e->loop) - d->begun_ms < STUCK_MS;
     if (d->line.nf)
-        good = good && fd_is_ours(d->line.nf);
+        good = good && fd_outside_is_ours(d->line.nf);
     for (size_t i = 0; d->stage == DIAL_TCP && i < d->race.next; i++)
-        good = good && (!d->race.tries[i].nf || fd_is_ours(d->race.tries[i].nf));
+        good = good && (!d->race.tries[i].nf || fd_outside_is_ours(d->race.tries[i].nf));
     if (good)
         return;
     dial_cancel(d);
@@ -427,7 +373,7 @@ static void network_changed(struct client_engine *e)
     }
     if (!e->calling || getsockname(net_fd_num(e->line.nf), &own.sa, &len) < 0)
         return;
-    if (!is_ours(&own)) {
+    if (!outside_is_ours(&own)) {
         struct client_end why;
         char text[64];
         race_addr_text(&own, text, sizeof text);
@@ -435,45 +381,42 @@ static void network_changed(struct client_engine *e)
         end_call(e, &why);
         return;
     }
-    if (!way_out(&e->line.to, &out))
+    if (!outside_way(&e->line.to, &out))
         return; /* no way at all: it may come back, and the call with it; echoes limit how long */
-    client_call_doubt(&e->call, same_ip(&own, &out) ? DOUBT_MS : DOUBT_MS / 2, net_now(&e->loop));
+    client_call_doubt(&e->call, outside_same_ip(&own, &out) ? DOUBT_MS : DOUBT_MS / 2, net_now(&e->loop));
     settle(e);
 }
 
-static int64_t slept_total_ms(void)
+static void on_tick(void *arg, int events)
 {
-    struct timespec b, m;
-    clock_gettime(CLOCK_BOOTTIME, &b);
-    clock_gettime(CLOCK_MONOTONIC, &m);
-    return ((int64_t)b.tv_sec - m.tv_sec) * 1000 + (b.tv_nsec - m.tv_nsec) / 1000000;
+    struct client_engine *e = arg;
+    struct outside_clocks now;
+    uint64_t ticks;
+    (void)events;
+    ssize_t n = read(net_fd_num(e->tick), &ticks, sizeof ticks);
+    (void)n; /* how many does not matter */
+    outside_clocks(&now);
+    int64_t slept = outside_slept_ms(&e->clocks, &now);
+    if (!slept)
+        return;
+    log_info(NULL, "resumed", "the machine slept", LOG_N("seconds", slept / 1000));
+    network_changed(e);
 }
 
-static void on_tick(struct timer_entry *t, uint64_t now_ms)
-{
-    struct client_engine *e = (struct client_engine *)(void *)((char *)t - offsetof(struct client_engine, tick));
-    int64_t slept = slept_total_ms();
-    if (slept - e->slept_ms > SLEPT_MS) {
-        log_info(NULL, "resumed", "the machine slept", LOG_N("seconds", (slept - e->slept_ms) / 1000));
-        network_changed(e);
-    }
-    e->slept_ms = slept;
-    int rc = net_timer_set(&e->loop, t, now_ms + TICK_MS);
-    (void)rc; /* without it a sleep is noticed by echoes */
-}
-
+/* A signal to the whole group comes twice, from there and from the monitor: the second changes nothing. */
 static void stop(struct client_engine *e)
 {
     struct client_end good;
     client_end_set(&good, CLIENT_OK, "%s", "");
-    if (e->stopping || !e->calling) {
+    if (e->stopping)
+        return;
+    e->stopping = true;
+    if (!e->calling) {
         dial_cancel(&e->dial);
         net_down(e);
-        e->stopping = true;
         finish(e, &good);
         return;
     }
-    e->stopping = true;
     client_call_hangup(&e->call, CLIENT_OK, "", net_now(&e->loop));
     settle(e);
 }
@@ -487,144 +430,20 @@ static void on_signal(uv_signal_t *s, int sig)
         network_changed(e);
 }
 
-/* ---- beginning ---- */
-
-static void random_fill(void *arg, void *out, size_t n)
-{
-    (void)arg;
-    for (size_t done = 0; done < n;) {
-        ssize_t got = getrandom((uint8_t *)out + done, n - done, 0);
-        if (got < 0 && errno != EINTR)
-            abort();
-        done += got > 0 ? (size_t)got : 0;
-    }
-}
-
-static int trouble(struct client_end *why, int rc, const char *text)
-{
-    client_end_set(why, rc == ERR_USAGE ? CLIENT_CONFIGURATION : CLIENT_INTERNAL, "%s", text[0] ? text : err_name(rc));
-    return rc;
-}
-
-static int load_config(struct client_engine *e, struct client_end *why)
-{
-    struct config_error err;
-    struct priv_msg m;
-    char *text;
-    size_t len;
-    int rc = ask_blob(e, CLIENT_CONFIG, 0, &text, &len, &m);
-    if (!rc && !text)
-        rc = ERR_BUG;
-    if (rc)
-        return trouble(why, rc, "no configuration");
-    report_setup((enum client_mode)m.index, CLIENT_STDOUT_FD);
-    rc = client_config_parse_text(text, &e->cfg, &err);
-    free(text);
-    if (rc)
-        return trouble(why, rc, err.text);
-    log_setup(e->cfg->log.level, e->cfg->log.format, !getenv("JOURNAL_STREAM"));
-    return 0;
-}
-
-static bool has_mschapv2(const struct client_config *c)
-{
-    for (size_t i = 0; i < sizeof c->login.auth && c->login.auth[i]; i++)
-        if (c->login.auth[i] == PPP_AUTH_MSCHAPV2 || c->login.auth[i] == PPP_AUTH_EAP_MSCHAPV2)
-            return true;
-    return false;
-}
-
-/* RFC 2759 8.3 makes UTF-16 of it: better said now than in the middle of the first login. */
-static int password_check(const struct client_engine *e, struct client_end *why)
-{
-    uint8_t nt_hash[16];
-    int rc = users_nt_hash(e->password, strlen(e->password), nt_hash);
-    secret_wipe(nt_hash, sizeof nt_hash);
-    return rc ? trouble(why, rc, rc == ERR_USAGE ? "the password is not UTF-8" : "") : 0;
-}
-
-static int load_secrets(struct client_engine *e, struct client_end *why)
-{
-    struct priv_msg m;
-    size_t len;
-    int rc = ask_blob(e, CLIENT_PASSWORD, 0, &e->password, &len, &m);
-    if (!rc)
-        rc = ask_blob(e, CLIENT_PROXY_USER, 0, &e->proxy_user, &len, &m);
-    if (!rc)
-        rc = ask_blob(e, CLIENT_PROXY_PASSWORD, 0, &e->proxy_password, &len, &m);
-    if (rc)
-        return trouble(why, rc, m.text);
-    return has_mschapv2(e->cfg) ? password_check(e, why) : 0;
-}
-
-static int load_trust(struct client_engine *e, struct client_end *why)
-{
-    struct tls_client_cfg c = { .insecure = e->cfg->server.insecure, .min_version = e->cfg->server.min_version };
-    struct priv_msg m;
-    char *ca = NULL, *system = NULL, *crl = NULL, err[300] = "";
-    size_t len;
-    int rc = ask_blob(e, CLIENT_CA, 0, &ca, &c.ca_len, &m);
-    if (!rc)
-        rc = ask_blob(e, CLIENT_SYSTEM_CA, 0, &system, &c.system_len, &m);
-    if (rc)
-        snprintf(err, sizeof err, "%.299s", m.text);
-    c.ca_pem = ca;
-    c.system_pem = system;
-    c.n_pins = e->cfg->server.n_pin;
-    memcpy(c.pin, e->cfg->server.pin, c.n_pins * 32);
-    if (!rc)
-        rc = tls_client_new(&c, &e->tls, err, sizeof err);
-    for (uint32_t i = 0; !rc && i < CRLS_MAX; i++) {
-        rc = ask_blob(e, CLIENT_CRL, i, &crl, &len, &m);
-        if (rc)
-            snprintf(err, sizeof err, "%.299s", m.text);
-        if (rc || !crl)
-            break;
-        rc = tls_client_add_crl(e->tls, crl, len, err, sizeof err);
-        free(crl);
-        crl = NULL;
-    }
-    free(ca);
-    free(system);
-    return rc ? trouble(why, rc, err) : 0;
-}
+/* ---- beginning and end ---- */
 
 static int open_tun(struct client_engine *e, struct client_end *why)
 {
     struct priv_msg m;
     int fd;
-    int rc = ask(e, CLIENT_TUN, 0, &m, &fd);
+    int rc = client_ask(e, CLIENT_TUN, 0, &m, &fd);
     if (rc) {
         client_end_set(why, CLIENT_LOCAL, "%s", m.text);
         return rc;
     }
     e->tun_nf = net_fd_new(&e->loop, fd, on_tun, e);
     rc = e->tun_nf ? tun_queue_init(&e->tun, fd) : ERR_NOMEM;
-    return rc ? trouble(why, rc, "") : 0;
-}
-
-static void use_config(struct client_engine *e)
-{
-    const struct client_config *c = e->cfg;
-    char why[200];
-    int rc = http_url_parse(c->server.url, "https", &e->dial_cfg.server, why, sizeof why);
-    if (!rc && c->proxy.url && c->proxy.url[0])
-        rc = http_url_parse(c->proxy.url, "http", &e->dial_cfg.proxy, why, sizeof why);
-    (void)rc; /* judged by client_config_check() before it came here */
-    e->dial_cfg.proxy_login = (struct http_login){ e->proxy_user, e->proxy_password };
-    e->dial_cfg.tls = e->tls;
-    e->dial_cfg.insecure = c->server.insecure;
-    e->secret = (struct ppp_secret){ c->login.user, e->password };
-    e->call_cfg.sstp = sstp_client_cfg_default;
-    e->call_cfg.sstp.echo_idle_ms = (uint32_t)c->reconnect.echo_interval_s * 1000;
-    e->call_cfg.sstp.echo_wait_ms = (uint32_t)c->reconnect.echo_timeout_s * 1000;
-    e->call_cfg.ppp = (struct ppp_peer_cfg){ .mru = (uint16_t)c->tunnel.mtu, .dns = true, .ipv6 = c->tunnel.ipv6 };
-    memcpy(e->call_cfg.ppp.auth, c->login.auth, sizeof e->call_cfg.ppp.auth);
-    e->call_cfg.ppp.lcp_echo_idle_ms = e->call_cfg.sstp.echo_idle_ms;
-    e->call_cfg.ppp.lcp_echo_misses = LCP_ECHO_MISSES;
-    e->call_cfg.secret = &e->secret;
-    e->call_cfg.rng.fill = random_fill;
-    e->backoff = (struct backoff){ (uint32_t)c->reconnect.first_s * 1000, (uint32_t)c->reconnect.max_s * 1000, 0 };
+    return rc ? client_trouble(why, rc, "") : 0;
 }
 
 static void watch_signals(struct client_engine *e)
@@ -646,32 +465,27 @@ static void watch_signals(struct client_engine *e)
 static int prepare(struct client_engine *e, struct client_end *why)
 {
     process_hide();
-    int rc = load_config(e, why);
-    if (!rc && (rc = digest_init()))
-        trouble(why, rc, "OpenSSL's legacy provider (MD4, DES) is missing");
-    if (!rc)
-        rc = load_secrets(e, why);
-    if (!rc)
-        rc = load_trust(e, why);
+    int rc = client_setup(e, why);
     if (!rc && ((rc = net_loop_init(&e->loop, client_status_woken, e)) || (rc = tunnel_bufs_init(&e->bufs))))
-        trouble(why, rc, "");
+        client_trouble(why, rc, "");
     if (rc)
         return rc;
-    use_config(e);
     watch_signals(e);
     rc = open_tun(e, why);
+    int tick = outside_tick_open();
+    e->tick = tick < 0 ? NULL : net_fd_new(&e->loop, tick, on_tick, e); /* without it echoes notice a sleep */
     if (!rc && (rc = dial_init(&e->dial, &e->loop, CLIENT_RESOLVER_FD, e->call_cfg.rng)))
-        trouble(why, rc, "");
+        client_trouble(why, rc, "");
     if (!rc && (rc = process_sandbox(SANDBOX_CLIENT, -1)))
-        trouble(why, rc, "the sandbox cannot be set up");
+        client_trouble(why, rc, "the sandbox cannot be set up");
     if (!rc) {
         struct priv_msg m;
         int fd;
-        rc = ask(e, CLIENT_CONTROL, 0, &m, &fd);
+        rc = client_ask(e, CLIENT_CONTROL, 0, &m, &fd);
         if (!rc)
             rc = client_status_start(e, fd);
         if (rc)
-            trouble(why, rc, m.text);
+            client_trouble(why, rc, m.text);
     }
     return rc;
 }
@@ -700,10 +514,9 @@ int client_engine_main(void)
     }
     e.call_timer.fn = on_call_timer;
     e.retry_timer.fn = on_retry;
-    e.tick.fn = on_tick;
-    e.slept_ms = slept_total_ms();
-    if (net_timer_set(&e.loop, &e.tick, net_now(&e.loop) + TICK_MS))
-        return 1;
+    outside_clocks(&e.clocks);
+    if (e.tick)
+        net_fd_want(e.tick, NET_READ);
     if (e.cfg->server.insecure)
         report_warning(
             "insecure",

@@ -9,6 +9,8 @@
 #include "client/call.h"
 #include "client/config.h"
 #include "client/dial.h"
+#include "client/outside.h"
+#include "client/requests.h"
 #include "ctl/server.h"
 
 struct client_engine {
@@ -19,9 +21,10 @@ struct client_engine {
     struct ppp_secret secret;
     struct tls_client *tls;
     uv_signal_t signal[2];
-    struct timer_entry call_timer, retry_timer, tick;
+    struct timer_entry call_timer, retry_timer;
     struct backoff backoff;
-    int64_t slept_ms; /* of the machine, in all */
+    struct net_fd *tick; /* see outside_tick_open(); NULL: none */
+    struct outside_clocks clocks;
     int exit_status;
     bool stopping;
 
@@ -56,6 +59,19 @@ struct client_engine {
         json_t *answer;
     } status;
 };
+
+/* ---- engine_setup.c ---- */
+
+/* Configuration, secrets, whom to trust. Not 0: *why is filled. */
+MUST_USE int client_setup(struct client_engine *e, struct client_end *why);
+/* Authorities and revocation lists as they are now; on failure those of before stay. No stream may be open. */
+MUST_USE int client_trust_load(struct client_engine *e, struct client_end *why);
+/* One request to the monitor; fd NULL: none is expected. m: its answer, text says why not. */
+MUST_USE int client_ask(struct client_engine *e, enum client_request what, uint32_t index, struct priv_msg *m, int *fd);
+/* Returns rc, with *why about it. */
+int client_trouble(struct client_end *why, int rc, const char *text);
+
+/* ---- status.c ---- */
 
 /* GET /v1/status, as docs/client.md describes. listen_fd is owned. */
 MUST_USE int client_status_start(struct client_engine *e, int listen_fd);

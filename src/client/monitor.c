@@ -127,6 +127,7 @@ static void answer_up(struct client_monitor *m, const struct priv_msg *ask, stru
     struct netconf_wish w;
     memcpy(&w, ask->text, sizeof w);
     out->status = netconf_up(m->net, &w, out->text, sizeof out->text);
+    out->index = out->status && netconf_route_failed(m->net) ? CLIENT_UP_ROUTE : 0;
 }
 
 static void answer(struct client_monitor *m, const struct priv_msg *ask, struct priv_msg *out, int *fd)

@@ -302,17 +302,21 @@ int netconf_up(struct netconf *n, const struct netconf_wish *wish, char *err, si
     if (!rc && netconf_state_save(n->cfg->folder, n->cfg->interface, &n->state))
         rc = netconf_fail(ERR_SYSTEM, err, cap, "%s/%s.state: %s: nothing is changed without it", n->cfg->folder,
                           n->cfg->interface, strerror(errno));
-    if (!rc)
-        rc = host_up(n, err, cap);
+    n->route_failed = !rc && (rc = host_up(n, err, cap)) != 0;
     if (!rc)
         rc = interface_up(n, err, cap);
     if (!rc)
-        rc = netconf_route_up(n, err, cap);
+        n->route_failed = (rc = netconf_route_up(n, err, cap)) != 0;
     if (!rc)
         rc = netconf_dns_up(n, err, cap);
     if (rc)
         netconf_down(n);
     return rc;
+}
+
+bool netconf_route_failed(const struct netconf *n)
+{
+    return n->route_failed;
 }
 
 void netconf_down(struct netconf *n)

@@ -81,6 +81,9 @@ void netconf_down(struct netconf *n);
 int netconf_watch_fd(const struct netconf *n);
 bool netconf_watch(struct netconf *n);
 
+/* Whether it was a route that the latest netconf_up() could not set, what Windows logs as an event of its own. */
+bool netconf_route_failed(const struct netconf *n);
+
 /* What is set, for status and messages: "0.0.0.0/1 128.0.0.0/1", "resolvectl", ... Empty when nothing. */
 void netconf_routes_text(const struct netconf *n, char *out, size_t cap);
 const char *netconf_dns_way(const struct netconf *n); /* "resolvectl", "resolv.conf", "" */

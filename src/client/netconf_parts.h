@@ -52,6 +52,7 @@ struct netconf {
     struct netconf_state state;
     struct netconf_route routes[NETCONF_ROUTES_MAX]; /* into the tunnel, and into nowhere */
     size_t n_routes;
+    bool route_failed;         /* the latest netconf_up() ended at a route */
     bool host_wanted;          /* the tunnel's routes cover the server */
     struct netconf_route host; /* the route to the server, while we have one */
     struct netlink_route way;  /* to the server, without us; family 0: there is none */

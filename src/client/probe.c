@@ -12,6 +12,7 @@
 
 #include "base/ct.h"
 #include "client/dial.h"
+#include "client/request.h"
 #include "http/head.h"
 
 #define CONNECT_MS 5000
@@ -400,7 +401,7 @@ static void ask_call(struct probe *p, struct probe_address *a, struct probe_call
     struct http_answer answer;
     struct client_end *end = login ? &login->end : &c->end;
     uint64_t begun = now_ms();
-    size_t in_len = 0, n = dial_request(request, sizeof request, p->url, &p->o->rng);
+    size_t in_len = 0, n = request_write(request, sizeof request, p->url, &p->o->rng);
     if (!line_open_any(p, a, p->any, !is_literal(p->url), &l, error, sizeof error)) {
         client_end_set(end, CLIENT_TLS, "%s", error);
         return;
@@ -414,7 +415,7 @@ static void ask_call(struct probe *p, struct probe_address *a, struct probe_call
             c->status = answer.status;
             snprintf(c->server, sizeof c->server, "%s", answer.server);
         }
-        if (dial_answer_good(&answer, end))
+        if (request_answer_good(&answer, end))
             hold_call(p, &l, rd_make(in + answer.head_len, in_len - answer.head_len), begun, c, login, end);
     }
     line_close(&l);

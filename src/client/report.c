@@ -1,12 +1,15 @@
 #include "client/report.h"
 
 #include <jansson.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
+
+#define READER_MS 1000
 
 static enum client_mode mode;
 static int json_fd = -1;
@@ -24,8 +27,10 @@ static void put_json(json_t *j)
     size_t n = text ? strlen(text) : 0;
     char *line = text ? realloc(text, n + 1) : NULL;
     if (line) {
-        line[n] = '\n'; /* in the NUL's place */
-        ssize_t w = write(json_fd, line, n + 1);
+        struct pollfd p = { json_fd, POLLOUT, 0 };
+        line[n] = '\n';         /* in the NUL's place */
+        poll(&p, 1, READER_MS); /* a reader that has stopped must not stop the call */
+        ssize_t w = p.revents & POLLOUT ? write(json_fd, line, n + 1) : -1;
         (void)w;
     }
     free(line ? line : text);

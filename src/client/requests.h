@@ -29,6 +29,8 @@ enum client_request {
     CLIENT_REQUESTS
 };
 
+#define CLIENT_UP_ROUTE 1 /* index of a refusing answer to CLIENT_UP: a route could not be set */
+
 enum client_mode {
     CLIENT_MODE_LOG,      /* events in the log, quiet otherwise */
     CLIENT_MODE_TERMINAL, /* lines for a person who watches     */

@@ -286,7 +286,7 @@ def test_revocation(lab, _gh):
             "file, revoked": lambda: refused(with_list(crl, bad), "certificate", "revoked"),
             "folder, revoked": lambda: refused(with_list(folder, bad), "certificate", "revoked"),
             "stranger's list": lambda: refused(with_list(os.path.join(folder, "a.pem")), "certificate"),
-            "empty folder": lambda: refused(with_list(none), "local", "no revocation list"),
+            "empty folder": lambda: refused(with_list(none), "configuration", "no revocation list"),
             "stapled, revoked": lambda: refused(dial(lab, f"https://{host}:{bad_staple}/"), "certificate", "revoked"),
             "stapled, good": lambda: accepted(dial(lab, f"https://{host}:{good_staple}/"))})
 
@@ -377,7 +377,7 @@ def test_proxies(lab, gh):
 
     def bad(port, cause, *texts, password=None):
         return lambda: refused(through(port, **({"env": of(port, password)} if password else {})), cause, *texts,
-                               windows=None if cause == "proxy-unreachable" else "RasSstp 23")
+                               windows="RasSstp 23" if cause == "proxy-login" else "RasSstp 1")
     in_file = {"proxy": {"user": user, "password-file": secret}}
     with contextlib.ExitStack() as stack:
         basic = stack.enter_context(test_paths.squid(lab))
@@ -477,13 +477,17 @@ def test_password(lab, gh):
             check(r.returncode == 2 and not r.stdout and all(w in err for w in words), f"{r.returncode}: {err}")
             check(err.count("\n") == 1, f"more than a line: {err}")
         return run
-    empty = os.path.join(folder, "empty")
-    open(empty, "w", encoding="ascii").close()
-    os.chmod(empty, 0o600)
+    empty, nothing = os.path.join(folder, "empty"), lab.fresh_dir("no-credential")
+    for path in (empty, os.path.join(nothing, "password")):
+        with open(path, "w", encoding="ascii") as f:
+            f.write("\n")
+        os.chmod(path, 0o600)
     with nothing_left(lab.client):
         side_by_side({
             "file": from_file, "credential": from_credential, "terminal": from_terminal,
-            "nowhere": says(["-c", plain_conf(lab, 2)], "--password-file", "terminal"),
+            "nowhere": says(["-c", plain_conf(lab, 2)], "no password: ", "--password-file", "terminal"),
+            "empty credential": says(["-c", plain_conf(lab, 7)], "no password: ", "--password-file",
+                                     env={"CREDENTIALS_DIRECTORY": nothing}),
             "no such file": says(["-c", plain_conf(lab, 3), "--password-file", folder + "/x"], folder + "/x"),
             "empty file": says(["-c", plain_conf(lab, 4), "--password-file", empty], "empty"),
             "as an argument": says(["-c", plain_conf(lab, 5), "https://zoe:x@192.0.2.2/"], "login"),

@@ -5,6 +5,7 @@ the server, the cable, the address, the proxy or the certificate goes away.
 import contextlib
 import itertools
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -14,6 +15,7 @@ import time
 from connectlib import EXIT, RESOLV_CONF
 from connecttools import OwnServer, Recorder, dial, ping_by, refused, side_by_side, status
 from lablib import INSIDE4, POOL_SERVER, SERVER4, SERVER6, SERVER_IN4, Ca, Netns, check, wait_for
+from test_connect import make_crl
 
 BESIDE = True  # of the other files: see run.py
 
@@ -532,6 +534,48 @@ def test_proxy_dies(lab, gh):
         finally:
             proxy.close()
     gh.no_sessions()
+
+
+def test_trust_is_read_anew(lab):
+    """A client that runs for long: a leaf that was revoked meanwhile is refused, a list that was renewed is taken."""
+    folder = lab.fresh_dir("lists")
+    leaf = lab.ca.issue("several-months", ["vpn.example.com"])
+    stale = make_crl(lab.ca, folder, leaf[0])
+    fresh = make_crl(lab.ca, lab.fresh_dir("lists-before"))
+    used = os.path.join(folder, "used.pem")
+    shutil.copy(fresh, used)
+
+    def run(h):
+        server = OwnServer(lab, 1, certificates=[{"chain": leaf[0], "key": leaf[1]}])
+        server.start()
+        try:
+            with call(h, host=server.url(), conf={**PATIENT, "server": {"crl": used}}) as c:
+                c.wait_up()
+                since = c.mark()
+                shutil.copy(stale, used)
+                server.cli("disconnect", "--user", "alice")
+                e = c.wait_event("failed", since=since)
+                check(e["cause"] == "certificate" and "revoked" in e["text"], f"{e}")
+                shutil.copy(fresh, used)
+                c.wait_up(since=since)
+        finally:
+            server.close()
+    at_home(lab, run)()
+
+
+def test_whole_group_is_told(lab, gh):
+    """SIGTERM to every process of the client at once, as `timeout` and service managers send it: hung up in order."""
+    def run(h):
+        c = call(h).start()
+        c.wait_up()
+        since = gh.mark()
+        for pid in (c.engine_pid(), c.proc.pid):
+            os.kill(pid, signal.SIGTERM)
+        check(c.wait(15) == 0, f"{c.tail()}")
+        check(c.events("down")[-1]["cause"] == "ok", f"{c.tail()}")
+        wait_for(lambda: gh.events("call-down", since), 5, "the end at the server")
+        check(gh.events("call-down", since)[0]["cause"] == "client-hung-up", f"{gh.events('call-down', since)}")
+    at_home(lab, run)()
 
 
 def test_hung_up(lab, gh):

@@ -12,7 +12,7 @@ import time
 import fakeserver as fs
 from connectlib import Connect, network
 from fakeserver import FakeServer, habit, hostile
-from lablib import SERVER4, SERVER6, check, wait_for
+from lablib import SERVER4, SERVER6, Ca, check, wait_for
 
 BESIDE = True  # of the other files: see run.py
 
@@ -135,6 +135,27 @@ def test_hashes(_lab, field):
                               {"login": {"auth": ["eap-mschapv2", "mschapv2", "pap"]}})
             check(up["hash"] == want, f"{up}")
             check_cc(s, hash=want)
+
+
+def test_next_address(lab, field):
+    """An address that takes TCP and is no SSTP server, or has a bad certificate, leaves the turn to the other; the fault of
+    the first is told when none is left."""
+    name = "several.example.com"
+    strange = Ca(lab.fresh_dir("stranger")).issue("several", [name])
+    for what, certs, words in ((hostile("tls-text"), None, "another address"), (hostile("status-404"), None, "404"),
+                               (habit(), [strange], "not trusted")):
+        with field.server() as good, FakeServer([lab.server.listen(SERVER6, good.port)], certs or [lab.www],
+                                                {USER: PASSWORD}, what) as bad:
+            bad.port = good.port
+            with field.connect(good, host=name, hosts=((SERVER6, name), (SERVER4, name))) as c:
+                up = c.wait_up()
+                check(up["server"] == f"{SERVER4}:{good.port}", f"{up}")
+                steps = [e["text"] for e in c.events("step")]
+                check(any(words in t for t in steps), f"{steps}")
+        with field.server(what, certs=certs) as bad:
+            e = field.connect(bad, host=name, hosts=((SERVER6, name), (SERVER4, name))).start().fails(
+                ("tls", "http", "certificate"), event="failed")
+            check(e["cause"] != "unreachable", f"{e}")
 
 
 def test_ipv6_outside(_lab, field):

@@ -11,11 +11,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "client/backoff.h"
 #include "client/causes.h"
 #include "client/dial.h"
+#include "client/outside.h"
+#include "client/request.h"
 #include "client/race.h"
 #include "http/head.h"
 
@@ -192,6 +195,46 @@ static void waits_double_and_stay_below_the_cap(void **state)
     }
 }
 
+/* ---- sleep ---- */
+
+static void sleep_is_the_gap_between_the_clocks(void **state)
+{
+    struct outside_clocks c = { 100000, 100000 };
+    (void)state;
+    assert_int_equal(outside_slept_ms(&c, &(struct outside_clocks){ 105000, 105000 }), 0);
+    assert_int_equal(outside_slept_ms(&c, &(struct outside_clocks){ 111000, 110000 }), 0); /* a hiccup */
+    assert_int_equal(outside_slept_ms(&c, &(struct outside_clocks){ 3711000, 110010 }), 3599990);
+    /* What was told once is not told again. */
+    assert_int_equal(outside_slept_ms(&c, &(struct outside_clocks){ 3716000, 115010 }), 0);
+}
+
+static void the_tick_goes_on_by_the_clock_that_does(void **state)
+{
+    struct outside_clocks a, b;
+    (void)state;
+    int fd = outside_tick_open();
+    assert_true(fd >= 0);
+    struct itimerspec left;
+    assert_int_equal(timerfd_gettime(fd, &left), 0);
+    assert_int_equal(left.it_interval.tv_sec, OUTSIDE_TICK_S);
+    outside_clocks(&a);
+    outside_clocks(&b);
+    assert_true(b.boot_ms >= a.boot_ms && b.awake_ms >= a.awake_ms);
+    assert_int_equal(outside_slept_ms(&a, &b), 0);
+    close(fd);
+}
+
+static void own_addresses_are_known(void **state)
+{
+    union race_addr local = v4("127.0.0.1", 443), foreign = v4("192.0.2.77", 443), from;
+    (void)state;
+    assert_true(outside_is_ours(&local));
+    assert_false(outside_is_ours(&foreign));
+    assert_true(outside_way(&local, &from));
+    assert_true(outside_same_ip(&from, &local));
+    assert_false(outside_same_ip(&from, &foreign));
+}
+
 /* ---- causes ---- */
 
 static void every_cause_is_told_in_full(void **state)
@@ -240,14 +283,14 @@ static void server_takes_the_request(void **state)
         struct http_head h;
         char out[1024], why[200];
         assert_int_equal(http_url_parse(urls[i], "https", &u, why, sizeof why), 0);
-        size_t n = dial_request(out, sizeof out, &u, &rng);
+        size_t n = request_write(out, sizeof out, &u, &rng);
         assert_true(n > 0);
         http_head_init(&h);
         assert_int_equal(http_head_input(&h, rd_make(out, n)), HTTP_SSTP);
         assert_int_equal(h.head_len, n);
         assert_true(h.has_length);
         assert_string_equal(h.corr, "{FFFFFFFF-FFFF-4FFF-BFFF-FFFFFFFFFFFF}");
-        assert_int_equal(dial_request(out, n, &u, &rng), 0);
+        assert_int_equal(request_write(out, n, &u, &rng), 0);
     }
 }
 
@@ -275,7 +318,7 @@ static void answers_are_judged(void **state)
         struct client_end e;
         http_answer_init(&a);
         assert_int_equal(http_answer_input(&a, rd_make(cases[i].head, strlen(cases[i].head))), HTTP_ANSWER_DONE);
-        assert_int_equal(dial_answer_good(&a, &e), cases[i].good);
+        assert_int_equal(request_answer_good(&a, &e), cases[i].good);
         if (cases[i].good)
             continue;
         assert_int_equal(e.cause, cases[i].cause);
@@ -287,11 +330,19 @@ static void answers_are_judged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(families_take_turns),         cmocka_unit_test(addresses_as_text),
-        cmocka_unit_test(first_that_answers),          cmocka_unit_test(nobody_answers),
-        cmocka_unit_test(nobody_answers_in_time),      cmocka_unit_test(waits_double_and_stay_below_the_cap),
-        cmocka_unit_test(every_cause_is_told_in_full), cmocka_unit_test(ends_are_printable),
-        cmocka_unit_test(server_takes_the_request),    cmocka_unit_test(answers_are_judged),
+        cmocka_unit_test(families_take_turns),
+        cmocka_unit_test(addresses_as_text),
+        cmocka_unit_test(first_that_answers),
+        cmocka_unit_test(nobody_answers),
+        cmocka_unit_test(nobody_answers_in_time),
+        cmocka_unit_test(waits_double_and_stay_below_the_cap),
+        cmocka_unit_test(sleep_is_the_gap_between_the_clocks),
+        cmocka_unit_test(the_tick_goes_on_by_the_clock_that_does),
+        cmocka_unit_test(own_addresses_are_known),
+        cmocka_unit_test(every_cause_is_told_in_full),
+        cmocka_unit_test(ends_are_printable),
+        cmocka_unit_test(server_takes_the_request),
+        cmocka_unit_test(answers_are_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
