@@ -196,7 +196,7 @@ static void warn_readable(const char *path)
         fprintf(stderr, "gatehouse: warning: %s can be read by others: chmod 600 %s\n", path, path);
 }
 
-/* The first line of a file. */
+/* The first line of a file, which may be empty. */
 static int password_from(const char *path, char *out, size_t cap)
 {
     char *data;
@@ -208,32 +208,40 @@ static int password_from(const char *path, char *out, size_t cap)
     size_t n = strcspn(data, "\r\n");
     memcpy(out, data, n);
     out[n] = 0;
-    bool good = n > 0 && strlen(out) == n;
+    bool good = strlen(out) == n;
     secret_free(data, len);
     if (!good)
-        cli_fail("password file %s: its first line is empty", path);
+        cli_fail("password file %s: its first line has a zero byte", path);
     return good ? 0 : EXIT_USAGE;
 }
 
-/* A file, the service manager's credential, or the person at the terminal. */
+/*
+ * A file, the service manager's credential, or the person at the terminal. An empty credential counts as none: a unit
+ * can name a file that need not be there only by setting an empty one for that case.
+ */
 int connect_password(const char *file, const char *credential, const char *prompt, char *out, size_t cap)
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY"), *why;
     char path[4096];
     size_t len;
+    out[0] = 0;
     if (file) {
         warn_readable(file);
-        return password_from(file, out, cap);
+        int rc = password_from(file, out, cap);
+        if (!rc && !out[0])
+            cli_fail("password file %s: its first line is empty", file);
+        return out[0] ? rc : EXIT_USAGE;
     }
     if (folder) {
         snprintf(path, sizeof path, "%s/%s", folder, credential);
-        if (access(path, R_OK) == 0)
-            return password_from(path, out, cap);
+        int rc = access(path, R_OK) == 0 ? password_from(path, out, cap) : 0;
+        if (rc || out[0])
+            return rc;
     }
     if (!isatty(STDIN_FILENO)) {
-        cli_fail(
-            "no password: give --password-file FILE, or a credential named \"%s\" (systemd), or run it at a terminal",
-            credential);
+        bool proxy = strcmp(credential, "password") != 0;
+        cli_fail("no password%s: give %s, or a credential named \"%s\" (systemd), or run it at a terminal",
+                 proxy ? " for the proxy" : "", proxy ? "proxy.password-file" : "--password-file FILE", credential);
         return EXIT_USAGE;
     }
     if (password_ask(prompt, out, cap, &len, &why)) {

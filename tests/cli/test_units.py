@@ -42,7 +42,10 @@ class Units(unittest.TestCase):
         self.assertEqual(values(text, "ReadWritePaths"), ["-/etc/resolv.conf"])
         self.assertEqual(values(text, "DeviceAllow"), ["/dev/net/tun rw"])
         self.assertEqual(values(text, "NoNewPrivileges"), ["yes"])
-        self.assertEqual(values(text, "LoadCredential"), ["password:/etc/gatehouse/connect/%i.password"])
+        self.assertEqual(values(text, "LoadCredential"), ["password:/etc/gatehouse/connect/%i.password",
+                                                          "proxy-password:/etc/gatehouse/connect/%i.proxy-password"])
+        self.assertEqual(values(text, "SetCredential"), ["password:\\n", "proxy-password:\\n"])  # empty: none
+        self.assertEqual(values(text, "Documentation"), ["man:gatehouse-connect(8)"])
         self.assertNotIn("--password", text)
 
     def test_what_a_killed_one_left_stays_for_the_next(self):
