@@ -51,7 +51,7 @@ static const struct config_option options[] = {
       "oldest TLS version spoken" },
 
     { "login", "user", OPT_STRING, 1, 255, NULL, 0, NULL, AT(login.user), 0,
-      "name to log in with, DOMAIN\\\\NAME where the server has domains" },
+      "name to log in with, DOMAIN\\NAME where the server has domains (in the file the backslash is written twice)" },
     { "login", "password-file", OPT_PATH, 0, 0, NULL, 0, NULL, AT(login.password_file), 0,
       "file whose first line is the password; without: the credential \"password\" of systemd, or the terminal" },
     { "login", "auth", OPT_WORDS, 1, 4, "eap-mschapv2 mschapv2", 0, auth_words, AT(login.auth), 0,
