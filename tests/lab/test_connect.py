@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 
+import fronts
 import test_paths
 from connectlib import EXIT
 from connecttools import (OwnServer, Recorder, Terminal, dial, goes_up, nothing_left, ping_by, plain_conf, refused,
@@ -88,6 +89,30 @@ def test_refused_login(lab, gh):
             check(c.wait(10) == EXIT["login"] and not c.events("retry"), f"it tries again: {c.tail()}")
             c.proc = None
     check(len(gh.events("login-failed", since)) == 6, f"{len(gh.events('login-failed', since))} logins were tried")
+
+
+def test_sha1_alone(lab, _gh):
+    """
+    Of HAProxy's certificate the server knows only the SHA-1, so it offers no other binding: the client takes that.
+    With both hashes known SHA-256 is taken.
+    """
+    need("haproxy")
+    chain, key = lab.ca.issue("front", ["vpn.example.com"])
+    der = leaf_der(chain)
+    fronts.put(os.path.join(lab.test_dir, "front.pem"), chain, key)
+    both = [f"{h}:{hashlib.new(h, der).hexdigest()}" for h in ("sha1", "sha256")]
+    text = "".join(f"listen door-{port}\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n"
+                   f"  bind :{port} ssl crt {lab.test_dir}/front.pem\n  server s 127.0.0.1:{port + 10}\n"
+                   for port in (8453, 8454))
+
+    def behind(number, hashes):
+        return OwnServer(lab, number, offload={"listen": [f"127.0.0.1:{8460 + number}"], "from": ["127.0.0.1"],
+                                               "certificates": hashes})
+    with behind(3, both[:1]) as old, behind(4, both), fronts.Haproxy(lab, text, 8454):
+        side_by_side({
+            "SHA-1": lambda: goes_up(dial(lab, "https://vpn.example.com:8453/"), hash="sha1"),
+            "both": lambda: goes_up(dial(lab, "https://vpn.example.com:8454/"), hash="sha256")})
+        check(old.wait_event("call-up")["user"] == "alice", "the call came by another way")
 
 
 # ---- where to ------------------------------------------------------------------------------------------------------
