@@ -152,7 +152,7 @@ static bool is_exception(const struct client_config *cfg, const struct http_url 
  */
 static int find_proxy(struct client_config *cfg, struct http_url *proxy)
 {
-    struct http_url server;
+    struct http_url server = { 0 };
     char why[300], bare[320];
     const char *url = cfg->proxy.url;
     *proxy = (struct http_url){ 0 };

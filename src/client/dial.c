@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/ct.h"
+#include "client/outside.h"
 
 #define RESOLVE_MS  20000
 #define PROXY_MS    30000
@@ -163,7 +164,7 @@ static bool try_next(struct dial *d, const struct client_end *why)
         d->first = *why;
     d->let_down = true;
     for (size_t i = 0; i < d->n_left; i++)
-        if (memcmp(&d->left[i], &d->line.to, sizeof d->left[i]) != 0)
+        if (!outside_same_ip(&d->left[i], &d->line.to))
             d->left[kept++] = d->left[i];
     d->n_left = kept < d->n_left ? kept : 0;
     if (!d->n_left)

@@ -85,6 +85,8 @@ static bool has_mschapv2(const struct client_config *c)
 static int password_check(const struct client_engine *e, struct client_end *why)
 {
     uint8_t nt_hash[16];
+    if (!e->password)
+        return client_trouble(why, ERR_BUG, "no password");
     int rc = users_nt_hash(e->password, strlen(e->password), nt_hash);
     secret_wipe(nt_hash, sizeof nt_hash);
     return rc ? client_trouble(why, rc, rc == ERR_USAGE ? "the password is not UTF-8" : "") : 0;

@@ -446,7 +446,7 @@ static void ask_address(struct probe *p, struct probe_address *a)
         return;
     if (!literal) {
         say(p, a, "TLS with the name (SNI)");
-        one_handshake(p, a, p->h2, true, &a->sni, NULL, NULL);
+        one_handshake(p, a, p->h2, true, &a->sni, "", NULL);
     }
     say(p, a, "TLS without the name, HEAD");
     one_handshake(p, a, literal ? p->h2 : p->any, false, &a->no_sni, "HEAD", literal ? NULL : &a->head);

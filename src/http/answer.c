@@ -121,7 +121,7 @@ static enum http_answer_verdict content_length(struct http_answer *a, struct rd 
 static bool list_next(struct rd *list, struct rd *out)
 {
     struct rd rest = *list;
-    uint8_t c;
+    uint8_t c = 0;
     if (rd_end(list))
         return false;
     while (rd_u8(&rest, &c) && c != ',')

@@ -174,9 +174,12 @@ static bool decode(struct rd in, char *out, size_t cap)
     size_t n = 0;
     for (uint8_t c, hex[2]; rd_u8(&in, &c); out[n++] = (char)c) {
         if (c == '%') {
-            if (!rd_copy(&in, hex, 2) || octet_hex(hex[0]) < 0 || octet_hex(hex[1]) < 0)
+            if (!rd_copy(&in, hex, 2))
                 return false;
-            c = (uint8_t)(octet_hex(hex[0]) << 4 | octet_hex(hex[1]));
+            int high = octet_hex(hex[0]), low = octet_hex(hex[1]);
+            if (high < 0 || low < 0)
+                return false;
+            c = (uint8_t)((unsigned)high << 4 | (unsigned)low);
         }
         if (n + 1 == cap || c < ' ' || c == 0x7f)
             return false;

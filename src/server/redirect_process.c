@@ -81,8 +81,8 @@ static int open_all(struct redirect_process *p, const struct config *cfg, char *
     if (cfg->listen.acme_webroot) {
         p->webroot_fd = open(cfg->listen.acme_webroot, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (p->webroot_fd < 0) {
-            snprintf(err, cap, "%s: listen.acme-webroot %s: %s: make the folder", cfg->origin.file, cfg->listen.acme_webroot,
-                     strerror(errno));
+            snprintf(err, cap, "%s: listen.acme-webroot %s: %s: make the folder", cfg->origin.file,
+                     cfg->listen.acme_webroot, strerror(errno));
             return ERR_USAGE;
         }
     }

@@ -31,10 +31,10 @@ static void pool_fini(struct tunnel_pool *p)
 int tunnel_bufs_init(struct tunnel_bufs *b)
 {
     *b = (struct tunnel_bufs){ .out.size = TUNNEL_OUT_CAP, .left.size = TUNNEL_RX_KEEP };
-    uint8_t *rx = malloc(PKT_HEADROOM + TUNNEL_RX_KEEP + TUNNEL_RX_CAP);
-    if (!rx)
+    b->memory = malloc(PKT_HEADROOM + TUNNEL_RX_KEEP + TUNNEL_RX_CAP);
+    if (!b->memory)
         return ERR_NOMEM;
-    b->rx = rx + PKT_HEADROOM;
+    b->rx = b->memory + PKT_HEADROOM;
     return 0;
 }
 
@@ -42,8 +42,8 @@ void tunnel_bufs_fini(struct tunnel_bufs *b)
 {
     pool_fini(&b->out);
     pool_fini(&b->left);
-    free(b->rx ? b->rx - PKT_HEADROOM : NULL);
-    b->rx = NULL;
+    free(b->memory);
+    b->memory = b->rx = NULL;
 }
 
 static void release_out(struct tunnel_stream *s)

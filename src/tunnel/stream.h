@@ -34,7 +34,8 @@ struct tunnel_pool {
 
 struct tunnel_bufs { /* one a thread, shared by its streams */
     struct tunnel_pool out, left;
-    uint8_t *rx; /* TUNNEL_RX_KEEP + TUNNEL_RX_CAP bytes, and PKT_HEADROOM in front of them */
+    uint8_t *memory;
+    uint8_t *rx; /* in it:  TUNNEL_RX_KEEP + TUNNEL_RX_CAP bytes, and PKT_HEADROOM in front of them */
 };
 
 MUST_USE int tunnel_bufs_init(struct tunnel_bufs *b); /* ERR_NOMEM: fini is still fine */

@@ -165,7 +165,7 @@ static void end(struct lab *l)
 
 static void ipv4_comes_first(void **state)
 {
-    struct lab l;
+    struct lab l = { 0 };
     (void)state;
     begin(&l, PPP_IPCP); /* the server's IPCP stays silent */
     assert_true(l.k.ip6_up);
@@ -181,7 +181,7 @@ static void ipv4_comes_first(void **state)
 /* IPv6 came and went while IPv4 was waited for: nothing is due any more, or the owner's timer would never rest. */
 static void ipv6_that_went_is_not_waited_for(void **state)
 {
-    struct lab l;
+    struct lab l = { 0 };
     (void)state;
     begin(&l, PPP_IPCP);
     assert_true(l.k.ip6_up);
@@ -201,7 +201,7 @@ static void ipv6_that_went_is_not_waited_for(void **state)
 /* Some servers answer no ECHO_REQUEST: LCP's is as good a sign of life. Without either the call is given up. */
 static void doubt_asks_both_ways(void **state)
 {
-    struct lab l;
+    struct lab l = { 0 };
     struct client_end why;
     (void)state;
     for (int deaf = 0; deaf < 2; deaf++) {

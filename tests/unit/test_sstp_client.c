@@ -285,7 +285,7 @@ struct matrix_row {
 #define TEARDOWN ENDED, [AP] = { "", AP }, [DAP] = { "", DAP }
 #define PEER_ABORT { "ABORT(0,0) ENDING(peer-abort)", ATP }
 #define PEER_DISC { "CALL_DISCONNECT_ACK ENDING(peer-disconnect)", DTP }
-#define EVERY_CALL(x) [CRS] = x, [CAR] = x, [UP] = x
+#define EVERY_CALL(...) [CRS] = __VA_ARGS__, [CAR] = __VA_ARGS__, [UP] = __VA_ARGS__
 #define LATER_WRONG TEARDOWN, [CAR] = WRONG, [UP] = WRONG
 #define GOOD_ACK { LATER_WRONG, [CRS] = { "PPP", CAR } }
 #define ANY_NAK { LATER_WRONG, [CRS] = { "CCR", CRS } }
@@ -303,7 +303,8 @@ static const struct matrix_row matrix[] = {
     { "ACK no hash", "10010030000200010004002800000000" NONCE, BAD_ACK },
     { "ACK other hash", "100100300002000100040028000000fc" NONCE, BAD_ACK },
     { "ACK attribute 3", "10010030000200010003002800000003" NONCE, BAD_ACK },
-    { "ACK short nonce", "1001002f000200010004002700000003" "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+    { "ACK short nonce",
+      "1001002f000200010004002700000003" "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
       BAD_ACK },
     { "ACK empty", "1001000800020000", BAD_ACK },
     { "ACK miscounted", "10010030000200020004002800000003" NONCE, { TEARDOWN, EVERY_CALL(BROKEN) } },
