@@ -500,7 +500,7 @@ int cli_probe(int argc, char **argv)
 {
     static const uint8_t strong[5] = { PPP_AUTH_EAP_MSCHAPV2, PPP_AUTH_MSCHAPV2 };
     struct probe_options o = { .rng.fill = random_fill };
-    struct http_url url;
+    struct http_url url = { 0 };
     const char *ca = NULL, *password_file = NULL;
     char why[300], password[1024] = "", prompt[300], *ca_pem = NULL, *system_pem = NULL;
     bool json = false;

@@ -78,7 +78,7 @@ __attribute__((format(printf, 5, 6))) static int wrong(const struct client_confi
 
 static int check_urls(const struct client_config *c, char *err, size_t cap)
 {
-    struct http_url u;
+    struct http_url u = { 0 };
     char why[200];
     int rc = 0;
     if (!c->server.url)

@@ -34,7 +34,7 @@ static void check_taken(const struct http_url *u, const char *list)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct http_url none;
-    struct http_url u;
+    struct http_url u = { 0 };
     char why[128], *text = malloc(size + 1), *end;
     check(text != NULL);
     if (size)

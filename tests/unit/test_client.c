@@ -279,7 +279,7 @@ static void server_takes_the_request(void **state)
     const struct rng rng = { fill, &seed };
     (void)state;
     for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
-        struct http_url u;
+        struct http_url u = { 0 };
         struct http_head h;
         char out[1024], why[200];
         assert_int_equal(http_url_parse(urls[i], "https", &u, why, sizeof why), 0);
