@@ -338,7 +338,7 @@ def test_undone(lab, gh):
                 c.wait_up()
                 kill(server)
                 if once:
-                    e = c.fails("lost", event="down")
+                    e = c.fails(("lost", "hung-up"), event="down")
                     check(e["windows"] == "RasClient 20227 (629)", f"{e}")
                 else:
                     c.wait_event("retry")
