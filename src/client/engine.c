@@ -100,6 +100,8 @@ static void net_set(struct client_engine *e)
         e->net_up = false;
         client_call_hangup(k, rc == ERR_PEER ? CLIENT_PPP : CLIENT_LOCAL,
                            rc == ERR_CLOSED ? "the monitor's process is gone" : m.text, net_now(&e->loop));
+        if (rc != ERR_CLOSED && m.index == CLIENT_UP_ROUTE)
+            k->end.ras = "RasSstp 14";
         return;
     }
     if (first) {

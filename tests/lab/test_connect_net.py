@@ -246,6 +246,16 @@ def test_default_route(lab, _gh):
                   "by proxy": at_home(lab, by_proxy), "another gateway": at_home(lab, gateway_changes)})
 
 
+def test_route_of_others(lab, gh):
+    """A route that the call wants and somebody else has: told with what Windows logs for it, and theirs stays."""
+    with home(lab) as h:
+        h.ns.ip("route", "add", "10.123.0.0/16", "via", h.gateway)
+        before = h.ns.ip("route", "show")
+        e = refused(call(h, "--route", "10.123.0.0/16"), "local", "route", windows="RasSstp 14")
+        check("10.123.0.0/16" in e["text"], f"{e}")
+        check(h.ns.ip("route", "show") == before, f"{h.ns.ip('route', 'show')}, before: {before}")
+
+
 def test_dns(lab, _gh):
     """resolv.conf has the server's name server while up, and is what it was, byte for byte, afterwards; or is left."""
     def changed(h, text=RESOLV_CONF + "search example.com\noptions edns0"):  # with no newline at its end
