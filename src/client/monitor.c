@@ -24,6 +24,7 @@
 #include "priv/process.h"
 
 #define STOP_GRACE_S 8 /* the engine takes up to 7 s to hang up */
+#define TWICE_S      2 /* sooner it is the same wish, sent to us and to our group: `timeout` does so */
 #define CRL_FILES    1000
 #define ACCOUNT      "gatehouse" /* the default of worker.user */
 
@@ -246,7 +247,7 @@ static void on_signal(struct client_monitor *m)
         m->stopping = true;
         m->kill_at = time(NULL) + STOP_GRACE_S;
         signal_engine(m, SIGTERM);
-    } else {
+    } else if (time(NULL) >= m->kill_at - STOP_GRACE_S + TWICE_S) {
         signal_engine(m, SIGKILL); /* asked twice */
     }
 }

@@ -30,6 +30,7 @@
 
 #define FRONT_FILE_MAX (1 << 20) /* bytes */
 #define STOP_GRACE_S   7         /* the engine takes up to 5 s to hang up */
+#define TWICE_S        2         /* sooner it is the same wish, sent to us and to our group: `timeout` does so */
 
 struct monitor {
     const char *path;
@@ -371,7 +372,7 @@ static void on_signal(struct monitor *m)
             m->stopping = true;
             m->kill_at = time(NULL) + STOP_GRACE_S;
             signal_engine(m, SIGTERM);
-        } else {
+        } else if (time(NULL) >= m->kill_at - STOP_GRACE_S + TWICE_S) {
             signal_engine(m, SIGKILL); /* asked twice */
         }
     }

@@ -575,18 +575,35 @@ def test_trust_is_read_anew(lab):
 
 
 def test_whole_group_is_told(lab, gh):
-    """SIGTERM to every process of the client at once, as `timeout` and service managers send it: hung up in order."""
+    """SIGTERM to every process of the client, and once more to the first, as `timeout` sends it: hung up in order; the
+    same with the server."""
     def run(h):
         c = call(h).start()
         c.wait_up()
         since = gh.mark()
-        for pid in (c.engine_pid(), c.proc.pid):
+        for pid in (c.proc.pid, c.engine_pid(), c.proc.pid):
             os.kill(pid, signal.SIGTERM)
+            time.sleep(0.02)
         check(c.wait(15) == 0, f"{c.tail()}")
         check(c.events("down")[-1]["cause"] == "ok", f"{c.tail()}")
         wait_for(lambda: gh.events("call-down", since), 5, "the end at the server")
         check(gh.events("call-down", since)[0]["cause"] == "client-hung-up", f"{gh.events('call-down', since)}")
+
+    def server(h):
+        own = OwnServer(lab, 1)
+        own.start()
+        with call(h, host=own.url(), conf=PATIENT) as c:
+            c.wait_up()
+            since = c.mark()
+            for _ in range(2):
+                own.proc.signal(signal.SIGTERM)
+                time.sleep(0.02)
+            check(c.wait_event("down", since=since)["cause"] == "hung-up", c.tail())
+            wait_for(lambda: not own.proc.alive(), 10, "the server's end")
+            check(not own.events("engine-died") and own.events("stopped"), f"{own.events('stopped')}")
+        own.close()
     at_home(lab, run)()
+    at_home(lab, server)()
 
 
 def test_hung_up(lab, gh):
