@@ -91,7 +91,7 @@ int pool_take(struct pool *p, uint32_t fixed, unsigned worker, uint32_t *ip)
     if (!rc) {
         p->state[slot] |= POOL_TAKEN;
         p->free--;
-        atomic_store_explicit(&p->owner[slot], (uint8_t)(worker + 1), memory_order_relaxed);
+        atomic_store_explicit(&p->owner[slot], (uint8_t)(worker + 1), memory_order_release);
         *ip = slot_ip(p, slot);
     }
     pthread_mutex_unlock(&p->lock);

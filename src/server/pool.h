@@ -55,7 +55,8 @@ static inline uint32_t pool_slot(const struct pool *p, uint32_t ip)
 /* Worker that owns a slot, or -1. HOT PATH. */
 static inline int pool_owner(const struct pool *p, uint32_t slot)
 {
-    return (int)atomic_load_explicit(&p->owner[slot], memory_order_relaxed) - 1;
+    /* Whoever finds an owner here sees that worker as it was set up. */
+    return (int)atomic_load_explicit(&p->owner[slot], memory_order_acquire) - 1;
 }
 
 #endif
