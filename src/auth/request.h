@@ -12,7 +12,7 @@ enum ppp_auth_method { /* weakest first */
                        PPP_AUTH_PAP,
                        PPP_AUTH_CHAP_MD5,
                        PPP_AUTH_MSCHAPV2,
-                       PPP_AUTH_EAP_MSCHAPV2, /* a client's alone for now */
+                       PPP_AUTH_EAP_MSCHAPV2, /* a client's alone */
                        PPP_AUTH_METHODS
 };
 

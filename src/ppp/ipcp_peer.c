@@ -85,8 +85,8 @@ void ipcp_peer_init(struct ipcp_peer *i, const struct ppp_peer_cfg *cfg, struct 
 
 enum cp_verdict ipcp_peer_study(struct ipcp_peer *i, const struct ppp_hdr *pkt)
 {
-    if (pkt->code != CP_CONF_ACK || i->ip4.ip4 != 0 || i->cp.state < CP_REQ_SENT)
-        return CP_ACK;
+    if (pkt->code != CP_CONF_ACK || pkt->id != i->cp.req_id || i->ip4.ip4 != 0 || i->cp.state < CP_REQ_SENT)
+        return CP_ACK; /* a stale one is dropped by the automaton, and says nothing about addresses */
     return ++i->zero_acks < ZERO_ACKS_MAX ? CP_NAK : CP_REJECT;
 }
 

@@ -368,9 +368,8 @@ EXPECT = {
     "trailing-text": "sstp", "trailing-ack": "sstp", "status-503": "busy", "status-100": ("http", "http-timeout"),
     **dict.fromkeys(("tls-garbage", "tls-text", "anonymous"), "tls"),
     **dict.fromkeys(("bitmask-0", "bitmask-4", "ack-short", "ack-no-attribute"), "sstp"),
-    **dict.fromkeys(("early-data", "big-packets", "compressed", "one-byte-records", "reserved-bits",
+    **dict.fromkeys(("early-data", "big-packets", "compressed", "one-byte-records", "bad-options", "reserved-bits",
                      "unknown-protocols"), UP),
-    "bad-options": (UP, "no-address"),  # one of them refuses the address
     "echo-flood": ("sstp", "lost", "silent"), "no-lcp": ("timeout", "ppp"),
 }
 SLOW = {"head-drip": 75, "eap-lies-only": 45, "no-lcp": 75, "status-100": 75, "eap-lies": 45}
