@@ -22,7 +22,7 @@ MAY_INCLUDE = {
     "web": {"base", "http", "net", "tls"},
     "ctl": {"base"},
     "priv": {"base"},
-    "tunnel": {"base", "sstp", "ppp", "tls"},
+    "tunnel": {"base", "sstp", "ppp", "ip", "net", "tls"},
     "config": {"base", "http", "tls"},
     "server": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "web", "ctl", "priv", "tunnel", "config"},
     "client": {"base", "http", "sstp", "auth", "ppp", "ip", "net", "tls", "tun", "ctl", "priv", "tunnel", "config"},

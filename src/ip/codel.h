@@ -1,0 +1,26 @@
+/*
+ * CoDel (RFC 8289): whether the packet that is about to leave a queue waited too long, for too long. Pure; times are
+ * microseconds of a monotonic clock.
+ */
+#ifndef GH_IP_CODEL_H
+#define GH_IP_CODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CODEL_TARGET_US   5000
+#define CODEL_INTERVAL_US 100000
+
+struct codel { /* zeros to begin with */
+    uint64_t first_above_us, drop_next_us;
+    uint32_t count, last_count;
+    bool dropping;
+};
+
+/*
+ * True when the head of the queue, which waited waited_us, is to be dropped or marked. backlog: bytes waiting with it;
+ * one packet's worth (mtu) alone is never too much. After a drop ask again for the next head.
+ */
+bool codel_says(struct codel *c, uint64_t now_us, uint64_t waited_us, uint32_t backlog, uint32_t mtu);
+
+#endif

@@ -1,0 +1,72 @@
+/*
+ * What waits for one call: a queue for each of its flows, served in turn, new and sparse flows first, each with CoDel
+ * (RFC 8290 in spirit). A flow that fills the call delays itself, not the others. HOT PATH.
+ *
+ * Exists only while something waits. Bounded by bytes: when full, the packet at the head of the longest queue goes.
+ */
+#ifndef GH_IP_FQ_H
+#define GH_IP_FQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "ip/codel.h"
+#include "ip/pktbuf.h"
+
+#define FQ_FLOWS 32 /* queues of a call; flows share one when their hashes meet */
+
+struct fq_counts { /* of packets as they travel */
+    uint64_t drop_full; /* no room */
+    uint64_t drop_late; /* CoDel */
+    uint64_t marked;    /* CoDel, ECN */
+};
+
+struct fq_flow {
+    TAILQ_ENTRY(fq_flow) link;
+    struct pktbuf_list list;
+    struct codel codel;
+    uint32_t bytes;  /* waiting */
+    int32_t deficit; /* bytes it may still send in its turn */
+    uint8_t state;   /* fq.c's: idle, new, old */
+};
+TAILQ_HEAD(fq_flows, fq_flow);
+
+struct fq {
+    struct pktbuf_pool *pool; /* borrowed */
+    struct fq_counts *counts; /* borrowed: the call's, which outlives it */
+    uint32_t mtu;             /* largest packet that travels: the turn of a flow */
+    uint32_t max;             /* bytes (as the pool counts them) that may wait */
+    uint32_t bytes;           /* waiting, by packet lengths: with the headers that cutting repeats not counted */
+    uint32_t cost;            /* the same as the pool counts */
+    struct fq_flows fresh, old;
+    struct fq_flow *head_flow; /* of the packet that fq_next() chose */
+    bool head_mark;
+    struct fq_flow flow[FQ_FLOWS];
+};
+
+void fq_init(struct fq *q, struct pktbuf_pool *pool, struct fq_counts *counts, uint32_t mtu, uint32_t max);
+void fq_fini(struct fq *q); /* frees what waits, uncounted */
+
+static inline bool fq_empty(const struct fq *q)
+{
+    return !q->bytes;
+}
+
+/*
+ * Takes b, whose cut is ready, into the queue of b->flow. False: it was dropped itself (b is gone), since nothing else
+ * made enough room.
+ */
+bool fq_put(struct fq *q, struct pktbuf *b, uint64_t now_us);
+
+/*
+ * The packet buffer whose next packet (cut_len(&b->cut) bytes) goes next, after CoDel has dropped what it wants; *mark:
+ * with Congestion Experienced. outside_us: what a packet will wait behind us, in the socket and on the path, as far
+ * as known. NULL: nothing waits. The same again until fq_sent() (or fq_put() made room by it).
+ */
+struct pktbuf *fq_next(struct fq *q, uint64_t now_us, uint32_t outside_us, bool *mark);
+
+/* len bytes of what fq_next() gave went out by cut_next(): b may be gone now. */
+void fq_sent(struct fq *q, struct pktbuf *b, uint32_t len);
+
+#endif
