@@ -44,6 +44,19 @@ static void async_cb(uv_async_t *a)
         l->woken(l);
 }
 
+static void idle_cb(uv_idle_t *i)
+{
+    (void)i; /* that it is active is what makes the loop not wait */
+}
+
+static void round_cb(uv_check_t *c)
+{
+    struct net_loop *l = c->data;
+    uv_idle_stop(&l->again);
+    if (l->turn)
+        l->turn(l);
+}
+
 int net_loop_init(struct net_loop *l, void (*woken)(struct net_loop *), void *arg)
 {
     *l = (struct net_loop){ .woken = woken, .arg = arg, .tick_at = TIME_NEVER };
@@ -54,8 +67,12 @@ int net_loop_init(struct net_loop *l, void (*woken)(struct net_loop *), void *ar
         return ERR_SYSTEM;
     }
     uv_timer_init(&l->uv, &l->tick); /* cannot fail */
+    uv_check_init(&l->uv, &l->round);
+    uv_idle_init(&l->uv, &l->again);
+    uv_check_start(&l->round, round_cb);
     l->async.data = l;
     l->tick.data = l;
+    l->round.data = l;
     timerq_init(&l->timers);
     return 0;
 }
@@ -75,6 +92,11 @@ void net_loop_wake(struct net_loop *l)
     uv_async_send(&l->async);
 }
 
+void net_loop_again(struct net_loop *l)
+{
+    uv_idle_start(&l->again, idle_cb); /* nothing when it is active already */
+}
+
 static void close_left(uv_handle_t *h, void *arg)
 {
     (void)arg;
@@ -87,6 +109,8 @@ void net_loop_fini(struct net_loop *l)
     uv_walk(&l->uv, close_left, NULL);
     uv_close((uv_handle_t *)&l->async, NULL);
     uv_close((uv_handle_t *)&l->tick, NULL);
+    uv_close((uv_handle_t *)&l->round, NULL);
+    uv_close((uv_handle_t *)&l->again, NULL);
     /* Two rounds: uv_stop() may have left its mark for the first one. */
     for (int i = 0; i < 2; i++)
         uv_run(&l->uv, UV_RUN_NOWAIT);

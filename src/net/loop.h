@@ -20,9 +20,12 @@ struct net_loop {
     uv_loop_t uv;
     uv_timer_t tick;
     uv_async_t async;
+    uv_check_t round;
+    uv_idle_t again;
     struct timerq timers;
     uint64_t tick_at;                  /* what tick is armed for */
     void (*woken)(struct net_loop *l); /* runs on the loop's thread after net_loop_wake(); wakes may be merged */
+    void (*turn)(struct net_loop *l);  /* NULL, or runs after each round of events; the owner sets it after init */
     void *arg;                         /* the owner's */
 };
 
@@ -30,6 +33,11 @@ MUST_USE int net_loop_init(struct net_loop *l, void (*woken)(struct net_loop *),
 void net_loop_run(struct net_loop *l);  /* until net_loop_stop() */
 void net_loop_stop(struct net_loop *l); /* from the loop's own thread */
 void net_loop_wake(struct net_loop *l); /* from any thread */
+/*
+ * From the loop's own thread: there is work left for turn(), so the loop looks for events without waiting for them.
+ * Asked anew in each round.
+ */
+void net_loop_again(struct net_loop *l);
 void net_loop_fini(struct net_loop *l); /* after net_loop_run() returned; closes what is left open of ours */
 
 /* Monotonic milliseconds, cached by the loop for this round. */

@@ -295,6 +295,26 @@ static void test_fd_rebind(void **state)
     assert_int_equal(other.events, NET_WRITE + 100);
 }
 
+static unsigned turns;
+
+static void turn_fn(struct net_loop *l)
+{
+    if (++turns < 5)
+        net_loop_again(l); /* nothing else happens, and yet it does not wait */
+    else
+        net_loop_stop(l);
+}
+
+static void test_turn_and_again(void **state)
+{
+    struct fix *f = *state;
+    turns = 0;
+    f->loop.turn = turn_fn;
+    net_loop_again(&f->loop);
+    net_loop_run(&f->loop);
+    assert_int_equal(turns, 5);
+}
+
 static void test_fd_refused_is_closed(void **state)
 {
     struct fix *f = *state;
@@ -328,6 +348,7 @@ int main(void)
         T(test_fd_number_reused),         T(test_fd_hangup_is_read),
         T(test_fd_error_is_read),         T(test_fd_rebind),
         T(test_fd_refused_is_closed),     T(test_fini_closes_what_is_left),
+        T(test_turn_and_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
