@@ -44,6 +44,7 @@ struct client_config {
         int dns; /* enum netconf_dns */
         char *resolv_conf;
         bool ipv6;
+        enum config_auto offload; /* super-packets on the interface */
     } tunnel;
     struct {
         char *url;           /* NULL, "": not given; "none": dial directly whatever the environment says */

@@ -71,6 +71,8 @@ static const struct config_option options[] = {
       "file that is changed, and put back, for dns = \"resolv.conf\"" },
     { "tunnel", "ipv6", OPT_BOOL, 0, 0, "true", 0, NULL, AT(tunnel.ipv6), 0,
       "IPv6 in the tunnel where the server has it, link-local addresses only" },
+    { "tunnel", "offload", OPT_WORD, 0, 0, "auto", 0, config_auto_words, AT(tunnel.offload), 0,
+      "super-packets on the interface (TSO, USO): auto where the kernel has them; off: one packet at a time" },
 
     { "proxy", "url", OPT_STRING, 0, 1000, NULL, 0, NULL, AT(proxy.url), 0,
       "http://host:port of the web proxy; none: dial directly; without: https_proxy and no_proxy of the environment" },

@@ -12,6 +12,8 @@
 #include "base/ct.h"
 #include "tls/select.h"
 
+const struct config_word config_auto_words[] = { { "off", CONFIG_OFF }, { "auto", CONFIG_AUTO }, { 0 } };
+
 static void *field(const struct config_option *o, void *base)
 {
     return (char *)base + o->at;

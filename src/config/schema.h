@@ -56,6 +56,10 @@ struct config_word {
     int value;
 };
 
+/* "off" and "auto": what the kernel may or may not have is used where it has it. */
+enum config_auto { CONFIG_OFF, CONFIG_AUTO };
+extern const struct config_word config_auto_words[];
+
 struct config_option {
     const char *section, *name;
     enum config_opt_type type;

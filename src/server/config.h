@@ -95,15 +95,17 @@ struct config {
     struct {
         struct config_net4 network[CONFIG_NETWORKS_MAX];
         size_t n_network;
-        uint32_t dns[2], nbns[2]; /* host order, 0: none */
-        uint8_t auth[4];          /* enum ppp_auth_method, strongest first, 0 ends; default mschapv2 only */
-        char *users;              /* path */
-        char *interface;          /* "gh0" */
-        int mtu;                  /* 1280..4087, default 1400 */
-        enum config_nat nat;      /* default off; "auto": masquerade what leaves by another interface */
-        bool forward;             /* switch forwarding on while running; default false */
-        bool ipv6;                /* IPV6CP answered, link-local only; default true */
-        int max_calls;            /* default 10000 */
+        uint32_t dns[2], nbns[2];  /* host order, 0: none */
+        uint8_t auth[4];           /* enum ppp_auth_method, strongest first, 0 ends; default mschapv2 only */
+        char *users;               /* path */
+        char *interface;           /* "gh0" */
+        int mtu;                   /* 1280..4087, default 1400 */
+        enum config_nat nat;       /* default off; "auto": masquerade what leaves by another interface */
+        bool forward;              /* switch forwarding on while running; default false */
+        bool ipv6;                 /* IPV6CP answered, link-local only; default true */
+        enum config_auto offload;  /* super-packets on the interface; default auto */
+        enum config_auto steering; /* the kernel hands each worker its own calls' packets; default auto */
+        int max_calls;             /* default 10000 */
         enum config_probe_answer probe_answer;
         int echo_interval_s;     /* silence until ECHO_REQUEST; default 25, 1..300 */
         int echo_timeout_s;      /* silence after it until the call is dropped; default 60, 1..300 */
@@ -141,6 +143,8 @@ struct config {
         int unauthenticated_per_source; /* connections of one source (IPv4 address, IPv6 /64) that are neither web nor a
                                            logged-in call, per worker; default 64 */
         int web_per_source;             /* relayed web connections of one source, per worker; default 512 */
+        int call_queue_kib;             /* that may wait for one call, default 4096 */
+        int worker_queue_mib;           /* for all calls of a worker together, default 64; at least one call's */
     } limits;
 };
 

@@ -132,6 +132,11 @@ static const struct config_option config_options[] = {
       "switch the system's forwarding on while running" },
     { "vpn", "ipv6", OPT_BOOL, 0, 0, "true", OPT_RESTART, NULL, AT(vpn.ipv6), 0,
       "IPv6 in the tunnel, link-local addresses only" },
+    { "vpn", "offload", OPT_WORD, 0, 0, "auto", OPT_RESTART, config_auto_words, AT(vpn.offload), 0,
+      "super-packets on the interface (TSO, USO): auto where the kernel has them; off: one packet at a time" },
+    { "vpn", "steering", OPT_WORD, 0, 0, "auto", OPT_RESTART, config_auto_words, AT(vpn.steering), 0,
+      "packets go straight to the worker that has the call (eBPF): auto where the kernel lets us; off: workers hand "
+      "them over" },
     { "vpn", "max-calls", OPT_INT, 1, 1000000, "10000", 0, NULL, AT(vpn.max_calls), 0, "calls at once" },
     { "vpn", "probe-answer", OPT_WORD, 0, 0, "401", 0, probe_words, AT(vpn.probe_answer), 0,
       "answer to other methods on the SSTP URI, as load balancers send them; web: what the web site says" },
@@ -180,6 +185,10 @@ static const struct config_option config_options[] = {
       0, "connections of one source that are neither web nor logged in, for each worker" },
     { "limits", "web-per-source", OPT_INT, 1, 1000000, "512", 0, NULL, AT(limits.web_per_source), 0,
       "relayed web connections of one source, for each worker" },
+    { "limits", "call-queue", OPT_INT, 64, 65536, "4096", 0, NULL, AT(limits.call_queue_kib), 0,
+      "KiB that may wait for one call that reads slower than is sent to it" },
+    { "limits", "worker-queue", OPT_INT, 8, 65536, "64", 0, NULL, AT(limits.worker_queue_mib), 0,
+      "MiB that may wait for all calls of a worker together" },
     { .name = NULL },
 };
 

@@ -196,6 +196,16 @@ static void check_vpn(struct config_loader *l)
                     (unsigned long long)pool);
 }
 
+static void check_queues(struct config_loader *l)
+{
+    const struct config *c = l->c;
+    if (c->limits.call_queue_kib > c->limits.worker_queue_mib * 1024)
+        config_fail(l, config_written(l, "limits", "call-queue", 0), "config-conflict",
+                    "raise limits.worker-queue or lower limits.call-queue",
+                    "limits.call-queue, %d KiB, is more than limits.worker-queue, %d MiB for all calls of a worker",
+                    c->limits.call_queue_kib, c->limits.worker_queue_mib);
+}
+
 void config_rules_check(struct config_loader *l)
 {
     const struct config *c = l->c;
@@ -204,6 +214,7 @@ void config_rules_check(struct config_loader *l)
     check_certs(l);
     check_web(l);
     check_passthrough(l);
+    check_queues(l);
     if (c->vpn_on)
         check_vpn(l);
 }

@@ -102,6 +102,7 @@ static void test_defaults(void **state)
     assert_int_equal(c->tunnel.dns, NETCONF_DNS_AUTO);
     assert_string_equal(c->tunnel.resolv_conf, "/etc/resolv.conf");
     assert_true(c->tunnel.ipv6);
+    assert_int_equal(c->tunnel.offload, CONFIG_AUTO);
     assert_null(c->proxy.url);
     assert_false(c->reconnect.once);
     assert_int_equal(c->reconnect.first_s, 1);
@@ -114,17 +115,18 @@ static void test_defaults(void **state)
     client_config_free(c);
 }
 
-static const char all[] = "server: { url = \"https://vpn.example.com\"; pin = [ \"" PIN "\", \"SHA256:00:11:22:33"
-                          "445566778899AABBCCDDEEFF00112233445566778899AABBCCDDEEFF\" ]; min-version = \"1.3\"; };\n"
-                          "login: { user = \"EXAMPLE\\\\anna\"; password-file = \"/p\"; auth = [ \"mschapv2\", "
-                          "\"chap\", \"pap\" ]; };\n"
-                          "tunnel: { interface = \"vpn7\"; mtu = 1280; routes = [ \"10.0.0.0/8\", \"2001:db8::/32\", "
-                          "\"192.0.2.1\" ]; dns = \"resolv.conf\"; resolv-conf = \"/r\"; ipv6 = false; };\n"
-                          "proxy: { url = \"http://proxy:3128\"; user = \"u\"; password-file = \"/pp\"; none = [ "
-                          "\".example.org\", \"10.0.0.0/8\" ]; };\n"
-                          "reconnect: { once = true; first = 2; max = 30; echo-interval = 5; echo-timeout = 7; };\n"
-                          "control: { folder = \"/f\"; }; log: { level = \"debug\"; format = \"json\"; };\n"
-                          "worker: { user = \"nobody\"; };\n";
+static const char all[] =
+    "server: { url = \"https://vpn.example.com\"; pin = [ \"" PIN "\", \"SHA256:00:11:22:33"
+    "445566778899AABBCCDDEEFF00112233445566778899AABBCCDDEEFF\" ]; min-version = \"1.3\"; };\n"
+    "login: { user = \"EXAMPLE\\\\anna\"; password-file = \"/p\"; auth = [ \"mschapv2\", "
+    "\"chap\", \"pap\" ]; };\n"
+    "tunnel: { interface = \"vpn7\"; mtu = 1280; routes = [ \"10.0.0.0/8\", \"2001:db8::/32\", "
+    "\"192.0.2.1\" ]; dns = \"resolv.conf\"; resolv-conf = \"/r\"; ipv6 = false; offload = \"off\"; };\n"
+    "proxy: { url = \"http://proxy:3128\"; user = \"u\"; password-file = \"/pp\"; none = [ "
+    "\".example.org\", \"10.0.0.0/8\" ]; };\n"
+    "reconnect: { once = true; first = 2; max = 30; echo-interval = 5; echo-timeout = 7; };\n"
+    "control: { folder = \"/f\"; }; log: { level = \"debug\"; format = \"json\"; };\n"
+    "worker: { user = \"nobody\"; };\n";
 
 static void test_values(void **state)
 {
@@ -142,6 +144,7 @@ static void test_values(void **state)
     assert_int_equal(c->tunnel.route[1].family, 6);
     assert_int_equal(c->tunnel.route[2].bits, 32);
     assert_int_equal(c->tunnel.dns, NETCONF_DNS_RESOLV_CONF);
+    assert_int_equal(c->tunnel.offload, CONFIG_OFF);
     assert_int_equal(c->proxy.n_none, 2);
     assert_string_equal(c->proxy.none[1], "10.0.0.0/8");
     assert_true(c->reconnect.once);
@@ -191,6 +194,7 @@ static void test_refused(void **state)
         { "login: { auth = [ ]; };", "config-out-of-range", "login.auth has 0 entries" },
         { "login: { auth = [ \"pap\", \"chap\" ]; };", "config-bad-value", "after something weaker" },
         { "login: { auth = [ \"mschap\" ]; };", "config-bad-value", "\"eap-mschapv2\", \"mschapv2\"" },
+        { "tunnel: { offload = \"tso\"; };", "config-bad-value", "\"off\" or \"auto\"" },
         { "tunnel: { mtu = 575; };", "config-out-of-range", "from 576 to 4087" },
         { "tunnel: { routes = [ \"10.0.0.1/8\" ]; };", "config-bad-value", "has bits set behind its prefix" },
         { "tunnel: { interface = \"a/b\"; };", "config-bad-value", "tunnel.interface" },

@@ -90,6 +90,8 @@ static void test_defaults(void **state)
     assert_string_equal(c->control.socket, "/run/gatehouse/control");
     assert_string_equal(c->worker.user, "gatehouse");
     assert_int_equal(c->limits.connections, 20000);
+    assert_int_equal(c->limits.call_queue_kib, 4096);
+    assert_int_equal(c->limits.worker_queue_mib, 64);
     config_free(c);
     /* a client that waits 60 s hears us in time, one that waits 20 s hears its own echo's answer */
     c = parse(VPN(""));
@@ -97,18 +99,22 @@ static void test_defaults(void **state)
     assert_int_equal(c->vpn.echo_timeout_s, 60);
     assert_int_equal(c->vpn.lcp_echo_interval_s, 0);
     assert_int_equal(c->vpn.mtu, 1400);
+    assert_int_equal(c->vpn.offload, CONFIG_AUTO);
+    assert_int_equal(c->vpn.steering, CONFIG_AUTO);
     config_free(c);
 }
 
 static void test_values(void **state)
 {
     (void)state;
-    struct config *c = parse(VPN(
-        "dns = [ \"10.77.0.1\" ]; nbns = [ \"1.2.3.4\", \"1.2.3.5\" ]; mtu = 1500; nat = \"auto\";"
-        "auth = [ \"mschapv2\", \"chap\", \"pap\" ]; forward = true; ipv6 = false;") "web: ( { name = "
-                                                                                     "\"Blog.Example.COM\"; upstream = "
-                                                                                     "\"unix:/run/b\"; proxy-protocol "
-                                                                                     "= \"v2\"; } );");
+    struct config *c =
+        parse(VPN("dns = [ \"10.77.0.1\" ]; nbns = [ \"1.2.3.4\", \"1.2.3.5\" ]; mtu = 1500; nat = \"auto\";"
+                  "auth = [ \"mschapv2\", \"chap\", \"pap\" ]; forward = true; ipv6 = false; offload = \"off\"; "
+                  "steering = \"off\";") "limits: { call-queue = 65536; worker-queue = 65536; };"
+                                         "web: ( { name = "
+                                         "\"Blog.Example.COM\"; upstream = "
+                                         "\"unix:/run/b\"; proxy-protocol "
+                                         "= \"v2\"; } );");
     assert_true(c->vpn_on);
     assert_int_equal(c->vpn.network[0].base, 0x0a4d0000);
     assert_int_equal(c->vpn.network[0].prefix, 16);
@@ -124,6 +130,10 @@ static void test_values(void **state)
     assert_int_equal(c->vpn.nat, CONFIG_NAT_AUTO);
     assert_true(c->vpn.forward);
     assert_false(c->vpn.ipv6);
+    assert_int_equal(c->vpn.offload, CONFIG_OFF);
+    assert_int_equal(c->vpn.steering, CONFIG_OFF);
+    assert_int_equal(c->limits.call_queue_kib, 65536);
+    assert_int_equal(c->limits.worker_queue_mib, 65536);
     assert_int_equal(c->n_web, 2);
     assert_string_equal(c->web[0].name, "blog.example.com");
     assert_int_equal(c->web[0].proxy_protocol, PROXY_V2);
@@ -343,6 +353,13 @@ static const struct {
     { CERTS "worker: { user = \"\"; };", 2, "config-bad-value", "1 to 32" },
     { CERTS "worker: { threads = 65; };", 2, "config-out-of-range", "65" },
     { CERTS "limits: { head-timeout = -1; };", 2, "config-out-of-range", "-1" },
+    { CERTS "limits: { call-queue = 63; };", 2, "config-out-of-range", "from 64 to 65536" },
+    { CERTS "limits: { call-queue = 65537; };", 2, "config-out-of-range", "65537" },
+    { CERTS "limits: { worker-queue = 7; };", 2, "config-out-of-range", "from 8 to 65536" },
+    { CERTS "limits: { worker-queue = 65537; };", 2, "config-out-of-range", "65537" },
+    { CERTS "limits: { worker-queue = 8;\n call-queue = 8193; };", 3, "config-conflict", "8193 KiB, is more than" },
+    { VPN("offload = \"on\";"), 5, "config-bad-value", "\"off\" or \"auto\"" },
+    { VPN("steering = true;"), 5, "config-bad-type", "vpn.steering" },
     { "@include \"/etc/passwd\"\n", 1, "config-syntax", "@include" },
     { " \t@include \"x\"\n", 1, "config-syntax", "@include" },
 };
@@ -392,6 +409,8 @@ static void test_round_trip(void **state)
               "upstream-h2 = \"unix:/h2\"; proxy-protocol = \"v1\"; } );",
         CERTS "log: { level = \"debug\"; format = \"json\"; }; worker: { threads = 64; user = \"nobody\"; };",
         CERTS "tls: { min-version = \"1.3\"; }; limits: { idle-timeout = 86400; };",
+        CERTS "limits: { worker-queue = 8; call-queue = 8192; };",
+        VPN("offload = \"off\"; steering = \"off\";"),
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         struct config *c = parse(good[i]);
@@ -533,11 +552,15 @@ static void test_restart(void **state)
     (void)state;
     char names[256], small[10];
     struct config *a = parse(CERTS), *b = parse(VPN("mtu = 1300;")),
-                  *c = parse(VPN("interface = \"vpn1\"; mtu = 1301;"));
+                  *c = parse(VPN("interface = \"vpn1\"; mtu = 1301;")),
+                  *d = parse(VPN("mtu = 1300; offload = \"off\"; steering = \"off\";") "limits: { call-queue = 64; };");
     config_restart_needed(a, b, names, sizeof names); /* added while running */
     assert_string_equal(names, "");
     config_restart_needed(b, a, names, sizeof names);
-    assert_string_equal(names, "vpn.network, vpn.interface, vpn.mtu, vpn.nat, vpn.forward, vpn.ipv6");
+    assert_string_equal(names, "vpn.network, vpn.interface, vpn.mtu, vpn.nat, vpn.forward, vpn.ipv6, vpn.offload, "
+                               "vpn.steering");
+    config_restart_needed(b, d, names, sizeof names);
+    assert_string_equal(names, "vpn.offload, vpn.steering");
     config_restart_needed(b, c, names, sizeof names);
     assert_string_equal(names, "vpn.interface, vpn.mtu");
     config_restart_needed(b, a, small, sizeof small);
@@ -545,6 +568,7 @@ static void test_restart(void **state)
     config_free(a);
     config_free(b);
     config_free(c);
+    config_free(d);
 }
 
 static void test_options(void **state)
