@@ -7,10 +7,14 @@
 #ifndef GH_IP_CHECKSUM_H
 #define GH_IP_CHECKSUM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* sum plus the n bytes at p (the last odd one is padded with zero). Any alignment. */
+/*
+ * sum plus the n bytes at p (the last odd one is padded with zero). Any alignment, any sum; what comes back is below
+ * 2^17, so that the caller may add thousands of 16-bit words to it by hand. 0 only when all was zero.
+ */
 uint32_t checksum_add(uint32_t sum, const void *p, size_t n);
 
 /* The same while copying them to `to`; the areas do not overlap. */
@@ -28,5 +32,8 @@ static inline uint16_t checksum_fold(uint32_t sum)
 
 /* Which of the implementations this CPU gets: "avx2", "plain64". */
 const char *checksum_way(void);
+
+/* Takes that one instead, for tests and measurements; no thread may be summing. False: this CPU cannot. */
+bool checksum_use(const char *way);
 
 #endif
