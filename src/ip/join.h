@@ -3,9 +3,9 @@
  * through the kernel's stack. HOT PATH.
  *
  * Joined is only what the kernel's own segmentation would cut into the same packets, bit for bit: TCP segments with
- * equal headers but for sequence number, IPv4 id (counted up), checksum and, on the last one, PSH and FIN; UDP datagrams
- * of one size. A packet whose checksum is wrong stays alone, so that it stays wrong. Fragments, packets with IPv4
- * options or IPv6 extension headers, TCP with SYN, RST, URG or CWR, empty segments and everything else go alone.
+ * equal headers but for sequence number, IPv4 id (counted up), checksum and, on the last one, PSH and FIN; UDP
+ * datagrams of one size. A packet whose checksum is wrong stays alone, so that it stays wrong. Fragments, packets with
+ * IPv4 options or IPv6 extension headers, TCP with SYN, RST, URG or CWR, empty segments and everything else go alone.
  * The order of packets of a flow is kept: whatever might be one's of an open super-packet closes that first. What
  * cannot be joined is never held back.
  */
@@ -21,16 +21,15 @@
 #define JOIN_FLOWS  16 /* super-packets open at once */
 #define JOIN_PIECES 64 /* packets in one; the kernel takes no more than 64 UDP datagrams */
 
-struct join_flow { /* join.c's */
-    struct iovec iov[1 + JOIN_PIECES];
-    unsigned n;      /* entries used, with iov[0]; 0: free */
-    uint32_t len;    /* bytes of the super-packet */
-    uint32_t hash;
-    uint32_t seq;    /* TCP: of the packet that would follow */
-    uint16_t id;     /* IPv4: of the packet that would follow */
-    uint16_t size;   /* payload bytes of its packets */
-    uint8_t kind;    /* enum offload_gso */
-    bool v4, closed; /* closed: nothing may follow */
+struct join_flow {                     /* join.c's */
+    struct iovec iov[1 + JOIN_PIECES]; /* iov[1]: the first packet, whole; the rest: payload */
+    unsigned n;                        /* entries used, with iov[0] */
+    uint32_t len;                      /* bytes of the super-packet */
+    uint32_t seq;                      /* TCP: of the packet that would follow */
+    uint16_t id;                       /* IPv4: of the packet that would follow */
+    uint16_t size;                     /* payload bytes of its packets */
+    uint8_t kind;                      /* enum offload_gso */
+    bool v4;
     uint8_t l4, hdr_len;
 };
 
@@ -43,7 +42,10 @@ struct join {
     void *arg;
     bool tcp, udp; /* what may be joined: what the device takes */
     uint64_t packets, writes;
-    unsigned open; /* flows */
+    uint32_t open;             /* a bit for each flow that is */
+    unsigned last;             /* the flow that took the last packet, if it is open */
+    uint32_t hash[JOIN_FLOWS]; /* of addresses and ports */
+    uint64_t born[JOIN_FLOWS]; /* packets when it was opened */
     struct join_flow flow[JOIN_FLOWS];
 };
 
