@@ -188,6 +188,15 @@ static int groups_parse(const struct parse *c, struct span value, struct user *u
     return user->groups ? 0 : ERR_NOMEM;
 }
 
+static int rate_parse(const struct parse *c, const char *key, struct span value, uint64_t *bps)
+{
+    if (*bps)
+        return bad(c, "%s is given twice", key);
+    if (users_rate_parse(value.p, span_len(value), bps))
+        return bad(c, "bad %s: expected bits a second as 800k, 10M or 1G, from 64k to 1000G", key);
+    return 0;
+}
+
 static int option_parse(const struct parse *c, struct span field, struct entry *e)
 {
     if (span_take(&field, "ip="))
@@ -196,9 +205,13 @@ static int option_parse(const struct parse *c, struct span field, struct entry *
         return groups_parse(c, field, &e->user);
     if (span_take(&field, "expires="))
         return expires_parse(c, field, &e->user);
+    if (span_take(&field, "up="))
+        return rate_parse(c, "up=", field, &e->user.up_bps);
+    if (span_take(&field, "down="))
+        return rate_parse(c, "down=", field, &e->user.down_bps);
     if (!span_is(field, "disabled"))
-        return bad(c,
-                   "unknown option: expected ip=, groups=, expires= or disabled (a password with blanks needs quotes)");
+        return bad(c, "unknown option: expected ip=, groups=, expires=, up=, down= or disabled (a password with blanks "
+                      "needs quotes)");
     if (e->user.disabled)
         return bad(c, "disabled is given twice");
     e->user.disabled = true;

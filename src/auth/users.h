@@ -8,10 +8,12 @@
  *   bob   plain:"correct horse" ip=10.77.0.20 groups=staff,admins
  *   carol nt:...                disabled
  *   dave  nt:...                expires=2026-12-31
+ *   erin  nt:...                up=10M down=50M
  *
  * NAME and a plain secret may be in double quotes with \" and \\ ; names are compared without regard to ASCII case, as
  * Windows does. nt: is the NT hash (MD4 of the UTF-16LE password): enough for MS-CHAPv2 and PAP. plain: is
- * needed for CHAP-MD5. expires= is the first day (UTC) on which the user no longer gets in.
+ * needed for CHAP-MD5. expires= is the first day (UTC) on which the user no longer gets in. up= and down= bound what
+ * goes from the user to the network and to the user.
  */
 #ifndef GH_AUTH_USERS_H
 #define GH_AUTH_USERS_H
@@ -34,6 +36,8 @@ struct user {
     bool disabled;
     int64_t expires_s; /* Unix seconds, first moment when it no longer works; INT64_MAX: never */
     char *groups;      /* comma-separated, NULL: none */
+    uint64_t up_bps;   /* bits a second from the user, of one call; 0: no limit */
+    uint64_t down_bps; /* the same to the user */
     unsigned line;     /* in the file */
 };
 
@@ -62,6 +66,18 @@ MUST_USE int users_secret_text(const char *password, size_t len, bool plain, cha
 /* NT hash of a UTF-8 password: MD4 over UTF-16LE. ERR_USAGE when it is not UTF-8 or too long. */
 MUST_USE int users_nt_hash(const char *password, size_t len, uint8_t out[16]);
 
+/*
+ * A rate in bits a second: a whole number, then k, M or G (powers of 1000) or nothing. ERR_USAGE: not one, or outside
+ * USERS_RATE_MIN to USERS_RATE_MAX.
+ */
+#define USERS_RATE_MIN UINT64_C(64000)         /* 64k */
+#define USERS_RATE_MAX UINT64_C(1000000000000) /* 1000G */
+MUST_USE int users_rate_parse(const char *text, size_t len, uint64_t *bps);
+
+/* The reverse, exactly, with the largest unit: "10M", "1500k". */
+#define USERS_RATE_TEXT_MAX 24
+void users_rate_text(uint64_t bps, char out[USERS_RATE_TEXT_MAX]);
+
 enum user_state {
     USER_OK,
     USER_UNKNOWN,
@@ -81,6 +97,12 @@ const char *user_state_name(enum user_state s);                  /* a few lower-
  */
 MUST_USE int users_edit_set(const char *text, size_t len, const char *name, const char *secret, char **out,
                             size_t *out_len);
+/*
+ * Gives an option of the line of `name` another value, adds it behind the others, or, value NULL, removes it. key with
+ * its "=", as "up=". ERR_USAGE: no such user, or a value that is not one bare word.
+ */
+MUST_USE int users_edit_option(const char *text, size_t len, const char *name, const char *key, const char *value,
+                               char **out, size_t *out_len);
 /* ERR_USAGE: not there. */
 MUST_USE int users_edit_remove(const char *text, size_t len, const char *name, char **out, size_t *out_len);
 

@@ -106,6 +106,53 @@ int users_edit_set(const char *text, size_t len, const char *name, const char *s
     return finish(&w, buf, cap, out, out_len);
 }
 
+/*
+ * Where the option is among the fields that at begins with, and where what is before it ends; an empty field behind the
+ * last one when it is not there.
+ */
+static void option_find(struct span at, const char *key, struct span *field, const char **before)
+{
+    bool open;
+    for (*before = at.p; users_field_next(&at, field, &open); *before = at.p) {
+        struct span f = *field;
+        if (span_take(&f, key))
+            return;
+    }
+    *field = (struct span){ *before, *before };
+}
+
+static bool is_word(const char *value)
+{
+    return value[0] && !strpbrk(value, " \"\\") && users_text_is_clean(value, strlen(value));
+}
+
+int users_edit_option(const char *text, size_t len, const char *name, const char *key, const char *value, char **out,
+                      size_t *out_len)
+{
+    struct span rest = span_make(text, len), line, secret, field;
+    const char *before;
+    bool found = false;
+    while (!found && users_line_next(&rest, &line))
+        found = line_match(line, name, &secret);
+    if (!found || (value && !is_word(value)))
+        return ERR_USAGE;
+    option_find((struct span){ secret.end, line.end }, key, &field, &before);
+    bool there = field.p != field.end;
+    size_t cap = len + strlen(key) + (value ? strlen(value) : 0) + sizeof " ";
+    char *buf = malloc(cap);
+    if (!buf)
+        return ERR_NOMEM;
+    struct wr w = wr_make(buf, cap);
+    wr_bytes(&w, text, (size_t)((there && value ? field.p : before) - text));
+    if (value) {
+        wr_str(&w, there ? "" : " ");
+        wr_str(&w, key);
+        wr_str(&w, value);
+    }
+    wr_bytes(&w, field.end, (size_t)(text + len - field.end));
+    return finish(&w, buf, cap, out, out_len);
+}
+
 int users_edit_remove(const char *text, size_t len, const char *name, char **out, size_t *out_len)
 {
     struct span rest = span_make(text, len), line, secret;

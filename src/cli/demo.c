@@ -164,7 +164,8 @@ static bool make_user(struct demo *d)
         ok = make_password(d->password) && userfile_secret(d->password, PASSWORD_LEN, false, &secret, &why) == 0;
         if (!ok)
             cli_fail("%s", why);
-        ok = ok && userfile_edit(users, USERFILE_ADD, "demo", secret) == 0;
+        const struct userfile_change add = { .verb = USERFILE_ADD, .name = "demo", .secret = secret };
+        ok = ok && userfile_edit(users, &add) == 0;
         secret_free(secret, secret ? strlen(secret) : 0);
     }
     free(users);

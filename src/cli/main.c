@@ -104,11 +104,16 @@ const struct cli_command cli_commands[] = {
       "      --off          accept new calls again\n" CONFIG_HELP SOCKET_HELP JSON_HELP "\n"
       "The web site keeps working. Load balancers that probe the SSTP URI get 503.\n",
       cli_drain },
-    { "user", "add|passwd|remove NAME, or list", "local users",
-      CONFIG_HELP "  -u, --users FILE   the users file itself, instead of the configuration's\n"
-                  "      --plain        store the password, not its NT hash: needed for CHAP-MD5 only\n" JSON_HELP "\n"
-                  "add and passwd ask for the password twice, or read one line from standard input when that is\n"
-                  "no terminal. A running server is told to take the change into use.\n",
+    { "user", "add|passwd|set|remove NAME, or list", "local users",
+      CONFIG_HELP
+      "  -u, --users FILE   the users file itself, instead of the configuration's\n"
+      "      --plain        store the password, not its NT hash: needed for CHAP-MD5 only\n"
+      "      --up RATE      add, set: limit of what comes from the user, bits a second: 800k, 10M, 1G; none\n"
+      "      --down RATE    add, set: limit of what goes to the user\n"
+      "      --ip ADDRESS   add, set: always this address; none: one of the pool\n"
+      "      --expires DATE add, set: first day on which the user no longer gets in, YYYY-MM-DD; none\n" JSON_HELP "\n"
+      "add and passwd ask for the password twice, or read one line from standard input when that is\n"
+      "no terminal. A running server is told to take the change into use; a call that is up keeps its limits.\n",
       cli_user },
     { "cert", "new NAME..., or show FILE", "make a certificate; look at one",
       "cert new makes a self-signed certificate for the names and addresses given, fit for SSTP.\n"

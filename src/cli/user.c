@@ -19,9 +19,16 @@
 #include "ctl/client.h"
 #include "server/config.h"
 
+/* Options of a user that can be set: their values are judged by the parser of the file. */
+enum { SET_UP = 256, SET_DOWN, SET_IP, SET_EXPIRES, SET_END };
+static const char *const set_keys[] = { "up=", "down=", "ip=", "expires=" };
+#define SET_MAX (SET_END - SET_UP)
+
 struct user_args {
     const char *config, *users; /* as given */
     bool plain, json;
+    struct userfile_option set[SET_MAX];
+    size_t n_set;
     struct config *c; /* NULL with users given and no configuration there */
     const char *path; /* of the users file */
 };
@@ -41,16 +48,25 @@ static const char *state_name(const struct user *u, int64_t now_s)
 
 static void list_text(const struct users *users, int64_t now_s)
 {
-    printf("%-24s %-6s %-15s %-8s %s\n", "NAME", "SECRET", "ADDRESS", "STATE", "GROUPS");
+    printf("%-24s %-6s %-15s %-8s %-7s %-7s %s\n", "NAME", "SECRET", "ADDRESS", "STATE", "UP", "DOWN", "GROUPS");
     for (size_t i = 0; i < users_count(users); i++) {
         const struct user *u = users_at(users, i);
-        char ip[INET_ADDRSTRLEN] = "pool";
+        char ip[INET_ADDRSTRLEN] = "pool", up[USERS_RATE_TEXT_MAX] = "-", down[USERS_RATE_TEXT_MAX] = "-";
         struct in_addr in = { htonl(u->ip4) };
         if (u->ip4)
             inet_ntop(AF_INET, &in, ip, sizeof ip);
-        printf("%-24s %-6s %-15s %-8s %s\n", u->name, u->password ? "plain" : "nt", ip, state_name(u, now_s),
-               u->groups ? u->groups : "-");
+        if (u->up_bps)
+            users_rate_text(u->up_bps, up);
+        if (u->down_bps)
+            users_rate_text(u->down_bps, down);
+        printf("%-24s %-6s %-15s %-8s %-7s %-7s %s\n", u->name, u->password ? "plain" : "nt", ip, state_name(u, now_s),
+               up, down, u->groups ? u->groups : "-");
     }
+}
+
+static json_t *rate_json(uint64_t bps)
+{
+    return bps ? json_integer((json_int_t)bps) : json_null();
 }
 
 static void list_json(const struct users *users, int64_t now_s)
@@ -61,10 +77,11 @@ static void list_json(const struct users *users, int64_t now_s)
         char ip[INET_ADDRSTRLEN];
         struct in_addr in = { htonl(u->ip4) };
         json_t *name = json_string(u->name); /* NULL: bytes that are not UTF-8 */
-        json_array_append_new(list, json_pack("{s:o, s:s, s:s?, s:s, s:s?}", "name", name ? name : json_string("?"),
-                                              "secret", u->password ? "plain" : "nt", "ip",
-                                              u->ip4 ? inet_ntop(AF_INET, &in, ip, sizeof ip) : NULL, "state",
-                                              state_name(u, now_s), "groups", u->groups));
+        json_array_append_new(list, json_pack("{s:o, s:s, s:s?, s:s, s:s?, s:o, s:o}", "name",
+                                              name ? name : json_string("?"), "secret", u->password ? "plain" : "nt",
+                                              "ip", u->ip4 ? inet_ntop(AF_INET, &in, ip, sizeof ip) : NULL, "state",
+                                              state_name(u, now_s), "groups", u->groups, "up_bps", rate_json(u->up_bps),
+                                              "down_bps", rate_json(u->down_bps)));
     }
     json_t *all = json_pack("{s:o}", "users", list);
     json_dumpf(all, stdout, JSON_INDENT(2));
@@ -130,15 +147,16 @@ static int ask_secret(const struct user_args *a, char **secret)
 
 static int user_change(const struct user_args *a, enum userfile_verb verb, const char *name)
 {
-    static const char *const done[] = { "is added", "has a new password", "is removed" };
+    static const char *const done[] = { "is added", "has a new password", "is changed", "is removed" };
     char *secret = NULL;
     int rc = digest_init();
     if (rc < 0)
         cli_fail("OpenSSL's legacy provider (MD4) cannot be loaded; is the package openssl whole?");
-    if (!rc && verb != USERFILE_REMOVE)
+    if (!rc && (verb == USERFILE_ADD || verb == USERFILE_PASSWD))
         rc = ask_secret(a, &secret);
+    const struct userfile_change change = { verb, name, secret, a->set, a->n_set };
     if (!rc)
-        rc = userfile_edit(a->path, verb, name, secret);
+        rc = userfile_edit(a->path, &change);
     secret_free(secret, secret ? strlen(secret) : 0);
     if (rc < 0)
         return EXIT_BAD;
@@ -169,24 +187,50 @@ static bool find_file(struct user_args *a)
     return a->path;
 }
 
+static bool options_fit(const struct user_args *a, enum userfile_verb verb)
+{
+    if (a->n_set && verb != USERFILE_ADD && verb != USERFILE_SET)
+        cli_fail("--up, --down, --ip and --expires are for 'gatehouse user set NAME' and 'gatehouse user add NAME'");
+    else if (!a->n_set && verb == USERFILE_SET)
+        cli_fail("nothing to set: give --up, --down, --ip or --expires; see gatehouse user --help");
+    else
+        return true;
+    return false;
+}
+
 static int run(struct user_args *a, int argc, char **argv)
 {
     static const struct {
         const char *word;
         enum userfile_verb verb;
-    } verbs[] = { { "add", USERFILE_ADD }, { "passwd", USERFILE_PASSWD }, { "remove", USERFILE_REMOVE } };
+    } verbs[] = {
+        { "add", USERFILE_ADD }, { "passwd", USERFILE_PASSWD }, { "set", USERFILE_SET }, { "remove", USERFILE_REMOVE }
+    };
     bool list = argc == 1 && !strcmp(argv[0], "list");
     for (size_t i = 0; argc == 2 && i < sizeof verbs / sizeof verbs[0]; i++) {
         if (!strcmp(argv[0], verbs[i].word))
-            return find_file(a) ? user_change(a, verbs[i].verb, argv[1]) : EXIT_USAGE;
+            return options_fit(a, verbs[i].verb) && find_file(a) ? user_change(a, verbs[i].verb, argv[1]) : EXIT_USAGE;
     }
     if (list)
-        return find_file(a) ? user_list(a) : EXIT_USAGE;
+        return options_fit(a, USERFILE_REMOVE) && find_file(a) ? user_list(a) : EXIT_USAGE;
     if (argc > 2)
-        cli_fail("usage: gatehouse user add|passwd|remove NAME; a password is never an argument, it is asked for");
+        cli_fail("usage: gatehouse user add|passwd|set|remove NAME; a password is never an argument, it is asked for");
     else
-        cli_fail("usage: gatehouse user add|passwd|remove NAME, or gatehouse user list; see gatehouse user --help");
+        cli_fail("usage: gatehouse user add|passwd|set|remove NAME, or gatehouse user list; see gatehouse user --help");
     return EXIT_USAGE;
+}
+
+/* An option of a user, as given: the last one counts. */
+static void set_take(struct user_args *a, int option, const char *value)
+{
+    const char *key = set_keys[option - SET_UP];
+    bool rate = option == SET_UP || option == SET_DOWN;
+    size_t i = 0;
+    while (i < a->n_set && a->set[i].key != key)
+        i++;
+    a->set[i].key = key;
+    a->set[i].value = !strcmp(value, "none") || (rate && !strcmp(value, "0")) ? NULL : value;
+    a->n_set += i == a->n_set;
 }
 
 int cli_user(int argc, char **argv)
@@ -196,6 +240,10 @@ int cli_user(int argc, char **argv)
         { "users", required_argument, NULL, 'u' },
         { "plain", no_argument, NULL, 'p' },
         { "json", no_argument, NULL, 'j' },
+        { "up", required_argument, NULL, SET_UP },
+        { "down", required_argument, NULL, SET_DOWN },
+        { "ip", required_argument, NULL, SET_IP },
+        { "expires", required_argument, NULL, SET_EXPIRES },
         { 0 },
     };
     struct user_args a = { 0 };
@@ -205,6 +253,10 @@ int cli_user(int argc, char **argv)
         case 'u': a.users = optarg; break;
         case 'p': a.plain = true; break;
         case 'j': a.json = true; break;
+        case SET_UP:
+        case SET_DOWN:
+        case SET_IP:
+        case SET_EXPIRES: set_take(&a, o, optarg); break;
         default: return EXIT_USAGE;
         }
     }

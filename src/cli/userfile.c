@@ -66,58 +66,98 @@ int userfile_secret(const char *password, size_t len, bool plain, char **out, co
     return plain_secret(password, len, out, why);
 }
 
-static bool parses(const char *path, const char *text, size_t len, struct users **out)
-{
-    struct users_error err = { 0 };
-    int rc = users_parse(text, len, out, &err);
-    if (rc < 0)
-        cli_fail("%s:%u: %s", path, err.line, err.text[0] ? err.text : err_name(rc));
-    return rc == 0;
-}
-
 /* May the verb be done, given whether the user is there? */
-static bool allowed(const char *path, enum userfile_verb verb, const char *name, bool there)
+static bool allowed(const char *path, const struct userfile_change *c, bool there)
 {
-    if (verb == USERFILE_ADD && there)
-        cli_fail("user \"%s\" is in %s already; 'gatehouse user passwd' sets a new password", name, path);
-    else if (verb != USERFILE_ADD && !there)
-        cli_fail("there is no user \"%s\" in %s; 'gatehouse user list' tells who is", name, path);
+    if (c->verb == USERFILE_ADD && there)
+        cli_fail("user \"%s\" is in %s already; 'gatehouse user passwd' sets a new password", c->name, path);
+    else if (c->verb != USERFILE_ADD && !there)
+        cli_fail("there is no user \"%s\" in %s; 'gatehouse user list' tells who is", c->name, path);
     else
         return true;
     return false;
 }
 
-static int edit(const char *path, enum userfile_verb verb, const char *name, const char *secret, const char *old,
-                size_t old_len)
+/* The file as it is: whole, and such that the change can be made. */
+static bool may_change(const char *path, const struct userfile_change *c, const char *text, size_t len)
 {
     struct users *users = NULL;
+    struct users_error err = { 0 };
+    int rc = users_parse(text, len, &users, &err);
+    if (rc < 0)
+        cli_fail("%s:%u: %s", path, err.line, err.text[0] ? err.text : err_name(rc));
+    bool ok = !rc && allowed(path, c, users_find(users, c->name, strlen(c->name)) != NULL);
+    users_free(users);
+    return ok;
+}
+
+/* The file as it would be. */
+static bool may_write(const char *text, size_t len)
+{
+    struct users *users = NULL;
+    struct users_error err = { 0 };
+    int rc = users_parse(text, len, &users, &err);
+    if (rc < 0)
+        cli_fail("%s; nothing was changed", err.text[0] ? err.text : err_name(rc));
+    users_free(users);
+    return !rc;
+}
+
+/* The first step of a change: *text is a new one. */
+static int change_line(const struct userfile_change *c, const char *old, size_t old_len, char **text, size_t *len)
+{
+    switch (c->verb) {
+    case USERFILE_ADD:
+    case USERFILE_PASSWD: return users_edit_set(old, old_len, c->name, c->secret, text, len);
+    case USERFILE_REMOVE: return users_edit_remove(old, old_len, c->name, text, len);
+    case USERFILE_SET: break;
+    }
+    *text = malloc(old_len + 1);
+    if (!*text)
+        return ERR_NOMEM;
+    memcpy(*text, old, old_len);
+    *len = old_len;
+    return 0;
+}
+
+static int change_options(const struct userfile_change *c, char **text, size_t *len)
+{
+    for (size_t i = 0; i < c->n_option; i++) {
+        char *before = *text;
+        size_t before_len = *len;
+        int rc = users_edit_option(before, before_len, c->name, c->option[i].key, c->option[i].value, text, len);
+        if (rc == ERR_USAGE)
+            cli_fail("the value for %s is no single word; nothing was changed", c->option[i].key);
+        if (rc < 0)
+            return rc;
+        secret_free(before, before_len);
+    }
+    return 0;
+}
+
+static int edit(const char *path, const struct userfile_change *c, const char *old, size_t old_len)
+{
     char *text = NULL;
     size_t len = 0;
-    int rc = ERR_USAGE;
-    if (!parses(path, old, old_len, &users))
-        return rc;
-    bool ok = allowed(path, verb, name, users_find(users, name, strlen(name)) != NULL);
-    users_free(users);
-    users = NULL;
-    if (!ok)
-        return rc;
-    rc = verb == USERFILE_REMOVE ? users_edit_remove(old, old_len, name, &text, &len)
-                                 : users_edit_set(old, old_len, name, secret, &text, &len);
-    if (rc < 0) {
-        cli_fail("\"%s\" cannot be a user's name: 1 to %d bytes without control characters", name, USERS_NAME_MAX);
-    } else if (!parses(path, text, len, &users)) {
+    if (!may_change(path, c, old, old_len))
+        return ERR_USAGE;
+    int rc = change_line(c, old, old_len, &text, &len);
+    if (rc < 0)
+        cli_fail("\"%s\" cannot be a user's name: 1 to %d bytes without control characters", c->name, USERS_NAME_MAX);
+    else
+        rc = change_options(c, &text, &len);
+    if (!rc && !may_write(text, len))
         rc = ERR_USAGE;
-    } else {
+    if (!rc) {
         rc = file_write(path, text, len, 0600, FILE_OLD_LENDS);
         if (rc < 0)
             cli_fail("cannot write %s: %s", path, strerror(errno));
     }
-    users_free(users);
     secret_free(text, len);
     return rc;
 }
 
-int userfile_edit(const char *path, enum userfile_verb verb, const char *name, const char *secret)
+int userfile_edit(const char *path, const struct userfile_change *change)
 {
     char *old = NULL;
     size_t old_len = 0;
@@ -128,9 +168,9 @@ int userfile_edit(const char *path, enum userfile_verb verb, const char *name, c
         return rc;
     }
     if (file_read(path, USERFILE_MAX, &old, &old_len) == 0)
-        rc = edit(path, verb, name, secret, old, old_len);
-    else if (errno == ENOENT && verb == USERFILE_ADD)
-        rc = edit(path, verb, name, secret, "", 0);
+        rc = edit(path, change, old, old_len);
+    else if (errno == ENOENT && change->verb == USERFILE_ADD)
+        rc = edit(path, change, "", 0);
     else
         cli_fail("cannot read %s: %s", path, strerror(errno));
     secret_free(old, old_len);

@@ -76,7 +76,8 @@ class Users(Cli):
         self.run_it("user", "passwd", "alice", "--plain", "-c", "g.conf", stdin='a"b\\c\n')
         self.assertEqual(self.read("users"), 'alice plain:"a\\"b\\\\c"\n')
         out, _ = self.run_it("user", "list", "--json", "-c", "g.conf")
-        self.assertEqual(json.loads(out), {"users": [{"name": "alice", "secret": "plain", "ip": None, "state": "ok", "groups": None}]})
+        self.assertEqual(json.loads(out), {"users": [{"name": "alice", "secret": "plain", "ip": None, "state": "ok", "groups": None,
+                                                    "up_bps": None, "down_bps": None}]})
         self.assertNotIn("b", self.run_it("user", "list", "-u", "users")[0].split("alice")[1])
         self.run_it("user", "remove", "alice", "-c", "g.conf")
         self.assertEqual(self.read("users"), "")
@@ -95,6 +96,44 @@ class Users(Cli):
         self.assertEqual([after[0], *after[2:]], ["# staff", "", f"bob nt:{HELLO_NT} disabled", ""])
         self.assertEqual(os.stat(self.path("users")).st_mode & 0o777, 0o640)
         self.assertIn("disabled", self.run_it("user", "list", "-u", "users")[0])
+
+    def test_limits(self):
+        listed = lambda: json.loads(self.run_it("user", "list", "--json", "-u", "users")[0])["users"][0]
+        self.run_it("user", "add", "bob", "--up", "10M", "--down=50M", "--ip", "10.77.0.5", "-u", "users", stdin="hello\n")
+        self.assertEqual(self.read("users"), f"bob nt:{HELLO_NT} up=10M down=50M ip=10.77.0.5\n")
+        self.assertEqual((listed()["up_bps"], listed()["down_bps"]), (10_000_000, 50_000_000))
+        out, _ = self.run_it("user", "list", "-u", "users")
+        self.assertRegex(out, r"NAME +SECRET +ADDRESS +STATE +UP +DOWN +GROUPS\nbob +nt +10\.77\.0\.5 +ok +10M +50M +-\n")
+        out, _ = self.run_it("user", "set", "BOB", "--down", "1500k", "--up", "0", "--expires", "2000-01-31", "-u", "users")
+        self.assertIn('"BOB" is changed', out)
+        self.assertEqual(self.read("users"), f"bob nt:{HELLO_NT} down=1500k ip=10.77.0.5 expires=2000-01-31\n")
+        self.assertEqual((listed()["up_bps"], listed()["down_bps"], listed()["state"]), (None, 1_500_000, "expired"))
+        self.run_it("user", "set", "bob", "--up", "1M", "--up", "2M", "--ip", "none", "--expires", "none", "-u", "users")
+        self.assertEqual(self.read("users"), f"bob nt:{HELLO_NT} down=1500k up=2M\n")
+        self.run_it("user", "passwd", "bob", "-u", "users", stdin="other\n")
+        self.assertTrue(self.read("users").endswith(" down=1500k up=2M\n"))
+
+    def test_limits_refused(self):
+        self.write("users", f"al nt:{HELLO_NT} ip=10.77.0.5\nbob nt:{HELLO_NT}\n")
+        before = self.read("users")
+        for args, status, said in (
+                (("set", "bob", "--up", "10MB"), 1, "bad up=: expected bits a second as 800k, 10M or 1G, from 64k to 1000G; nothing was"),
+                (("set", "bob", "--down", "1k"), 1, "bad down="),
+                (("set", "bob", "--up", "1M disabled"), 1, "up= is no single word; nothing was changed"),
+                (("set", "bob", "--up", "1M\neve nt:" + HELLO_NT), 1, "no single word"),
+                (("set", "bob", "--up", ""), 1, "no single word"),
+                (("set", "bob", "--ip", "10.77.0.5"), 1, "already used in line 1; nothing was changed"),
+                (("set", "bob", "--expires", "tomorrow"), 1, "YYYY-MM-DD"),
+                (("set", "eve", "--up", "1M"), 1, "no user"),
+                (("add", "eve", "--up", "nonsense"), 1, "bad up="),
+                (("set", "bob"), 2, "nothing to set"),
+                (("set", "--up", "1M"), 2, "usage"),
+                (("passwd", "bob", "--up", "1M"), 2, "user set NAME"),
+                (("remove", "bob", "--down", "1M"), 2, "user set NAME"),
+                (("list", "--down", "1M"), 2, "user set NAME")):
+            self.assertIn(said, self.run_it("user", *args, "-u", "users", status=status, stdin="hello\n")[1], args)
+        self.assertEqual(self.read("users"), before)
+        self.assertEqual(os.listdir(self.folder.name), ["users"])
 
     def test_refused(self):
         self.run_it("user", "add", "x", "-u", "users", status=1, stdin="")

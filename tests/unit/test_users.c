@@ -150,6 +150,20 @@ static void test_bad(void **state)
         { "bob nt:" H " expires=2026/01/01\n", 1, "YYYY-MM-DD" },
         { "bob nt:" H " expires=1969-12-31\n", 1, "YYYY-MM-DD" },
         { "bob nt:" H " expires=2026-01-01 expires=2026-01-01\n", 1, "twice" },
+        { "bob nt:" H " up=\n", 1, "bad up=: expected bits a second as 800k, 10M or 1G, from 64k to 1000G" },
+        { "bob nt:" H " down=\n", 1, "bad down=" },
+        { "bob nt:" H " up=0\n", 1, "bad up=" },
+        { "bob nt:" H " up=63999\n", 1, "bad up=" },
+        { "bob nt:" H " up=63k\n", 1, "bad up=" },
+        { "bob nt:" H " down=1001G\n", 1, "bad down=" },
+        { "bob nt:" H " down=10m\n", 1, "bad down=" },
+        { "bob nt:" H " down=10MB\n", 1, "bad down=" },
+        { "bob nt:" H " up=1.5M\n", 1, "bad up=" },
+        { "bob nt:" H " up=-1M\n", 1, "bad up=" },
+        { "bob nt:" H " up=64 k\n", 1, "bad up=" },
+        { "bob nt:" H " Up=10M\n", 1, "unknown option" },
+        { "a nt:" H "\nbob nt:" H " up=1M down=1M up=2M\n", 2, "up= is given twice" },
+        { "bob nt:" H " down=1M down=1M\n", 1, "down= is given twice" },
         { "bob nt:" H " groups=\n", 1, "groups=" },
         { "bob nt:" H " groups=a,,b\n", 1, "groups=" },
         { "bob nt:" H " groups=,a\n", 1, "groups=" },
@@ -203,7 +217,8 @@ static void test_cuts(void **state)
 {
     (void)state;
     static const char good[] =
-        "al nt:" H " ip=10.0.0.1\n\"b \\\" c\" plain:\"d e\\\\\" groups=x,y expires=2030-01-01 disabled\n";
+        "al nt:" H
+        " ip=10.0.0.1\n\"b \\\" c\" plain:\"d e\\\\\" groups=x,y expires=2030-01-01 disabled up=10M down=50M\n";
     size_t parsed = 0;
     for (size_t n = 0; n < sizeof good; n++) {
         char *part = malloc(n ? n : 1);
@@ -342,6 +357,107 @@ static void test_edit_remove(void **state)
     }
 }
 
+static void test_rates(void **state)
+{
+    (void)state;
+    struct users *u = parse("a nt:" H " up=10M down=50M\nb nt:" H " down=64k\nc nt:" H "\nd nt:" H
+                            " disabled up=1000G ip=10.0.0.1 down=64000");
+    assert_true(users_at(u, 0)->up_bps == 10000000 && users_at(u, 0)->down_bps == 50000000);
+    assert_true(users_at(u, 1)->up_bps == 0 && users_at(u, 1)->down_bps == 64000);
+    assert_true(users_at(u, 2)->up_bps == 0 && users_at(u, 2)->down_bps == 0);
+    assert_true(users_at(u, 3)->up_bps == 1000000000000 && users_at(u, 3)->down_bps == 64000);
+    users_free(u);
+    static const struct {
+        const char *text;
+        uint64_t bps;      /* 0: refused */
+        const char *shown; /* NULL: as it was written */
+    } rows[] = {
+        { "64k", 64000, NULL },
+        { "64000", 64000, "64k" },
+        { "64001", 64001, NULL },
+        { "100000", 100000, "100k" },
+        { "1500k", 1500000, NULL },
+        { "1000k", 1000000, "1M" },
+        { "010M", 10000000, "10M" },
+        { "1000M", 1000000000, "1G" },
+        { "1000G", 1000000000000, NULL },
+        { "1000000000000", 1000000000000, "1000G" },
+        { "999999999999", 999999999999, NULL },
+        { "", 0, NULL },
+        { "k", 0, NULL },
+        { "63999", 0, NULL },
+        { "0G", 0, NULL },
+        { "1001G", 0, NULL },
+        { "1000001M", 0, NULL },
+        { "1000000000001", 0, NULL },
+        { "18446744073709551616", 0, NULL }, /* 2^64 */
+        { "18446744073709615616", 0, NULL }, /* 2^64 + 64000 */
+        { "18446744073710G", 0, NULL },      /* times the unit 2^64 and more */
+        { "10K", 0, NULL },
+        { "10g", 0, NULL },
+        { "10T", 0, NULL },
+        { "10kk", 0, NULL },
+        { "10M ", 0, NULL },
+        { " 10M", 0, NULL },
+        { "+10M", 0, NULL },
+        { "10M0", 0, NULL },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint64_t bps = 7;
+        char shown[USERS_RATE_TEXT_MAX];
+        int r = users_rate_parse(rows[i].text, strlen(rows[i].text), &bps);
+        if (r != (rows[i].bps ? 0 : ERR_USAGE) || bps != (rows[i].bps ? rows[i].bps : 7))
+            fail_msg("%s: %d", rows[i].text, r);
+        if (r)
+            continue;
+        users_rate_text(bps, shown);
+        assert_string_equal(shown, rows[i].shown ? rows[i].shown : rows[i].text);
+    }
+}
+
+static void test_edit_option(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *before, *key, *value, *after; /* NULL: refused */
+    } cases[] = {
+        { "bob nt:1\n", "up=", "10M", "bob nt:1 up=10M\n" },
+        { "bob nt:1", "up=", "10M", "bob nt:1 up=10M" },
+        { "a nt:1\r\nBOB plain:\"up=1M x\"  \r\nc nt:2\r\n", "up=", "2M",
+          "a nt:1\r\nBOB plain:\"up=1M x\" up=2M  \r\nc nt:2\r\n" },
+        { "# bob nt:1\nbob nt:1\tup=1M\t\tdisabled\n", "up=", "2M", "# bob nt:1\nbob nt:1\tup=2M\t\tdisabled\n" },
+        { "bob nt:1 ip=1.2.3.4  up=1M down=3M\n", "up=", NULL, "bob nt:1 ip=1.2.3.4 down=3M\n" },
+        { "bob nt:1  down=3M", "down=", NULL, "bob nt:1" },
+        { "bob nt:1 down=3M\n", "up=", NULL, "bob nt:1 down=3M\n" },
+        { "bob nt:1 down=3M\n", "up=", "9M", "bob nt:1 down=3M up=9M\n" },
+        { "bob nt:1 xup=3M\n", "up=", "9M", "bob nt:1 xup=3M up=9M\n" },
+        { "up= nt:1\nbob nt:1\n", "up=", "9M", "up= nt:1\nbob nt:1 up=9M\n" },
+        { "bobby nt:1\n", "up=", "9M", NULL },
+        { "bob\n", "up=", "9M", NULL },
+        { "", "up=", "9M", NULL },
+        { "bob nt:1\n", "up=", "", NULL },
+        { "bob nt:1\n", "up=", "9M disabled", NULL },
+        { "bob nt:1\n", "up=", "9M\tdisabled", NULL },
+        { "bob nt:1\n", "up=", "9M\neve nt:1", NULL },
+        { "bob nt:1\n", "up=", "\"9M", NULL },
+        { "bob nt:1\n", "up=", "9\\M", NULL },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *out = NULL;
+        size_t len = 0;
+        int r = users_edit_option(cases[i].before, strlen(cases[i].before), "bob", cases[i].key, cases[i].value, &out,
+                                  &len);
+        assert_int_equal(r, cases[i].after ? 0 : ERR_USAGE);
+        if (!cases[i].after)
+            continue;
+        assert_string_equal(out, cases[i].after);
+        assert_int_equal(len, strlen(out));
+        secret_free(out, len + 1);
+    }
+    /* another password leaves the limits where they are */
+    check_set("bob nt:1 up=1M down=2M\n", "bob", "plain:z", "bob plain:z up=1M down=2M\n");
+}
+
 static void test_secret_text(void **state)
 {
     (void)state;
@@ -374,7 +490,7 @@ int main(void)
         cmocka_unit_test(test_good),        cmocka_unit_test(test_empty),    cmocka_unit_test(test_bad),
         cmocka_unit_test(test_caps),        cmocka_unit_test(test_cuts),     cmocka_unit_test(test_many),
         cmocka_unit_test(test_state),       cmocka_unit_test(test_edit_set), cmocka_unit_test(test_edit_remove),
-        cmocka_unit_test(test_secret_text),
+        cmocka_unit_test(test_secret_text), cmocka_unit_test(test_rates),    cmocka_unit_test(test_edit_option),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
