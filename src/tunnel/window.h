@@ -1,12 +1,23 @@
 /*
  * How much of a call may be in the kernel and on the path at once, so that what waits waits here, where flows are kept
  * apart, and not in a modem's buffer that a TCP of the old school fills to the brim. Pure: fed with what TCP_INFO says
- * (net/tcp.h) while the call is busy.
+ * (net/tcp.h) while data of the call moves, every WINDOW_EVERY_MS or so.
  *
- * Acts only when the path itself has grown a queue: the round trip is longer than the shortest one by more than
- * WINDOW_HIGH_US. Then the bytes are bounded to what the path carries in the shortest round trip and
- * WINDOW_KEEP_US more. When bounding does not shorten the round trip, the queue is not ours (another's download, a
- * longer path): the bound is lifted and not tried again for WINDOW_RETRY_MS.
+ * No bound until the path has a queue: the round trip is longer than the shortest one by WINDOW_HIGH_US at every look
+ * for WINDOW_LAST_MS. Whose queue? That shows only by trying:
+ *
+ *   OPEN      no bound. A queue that lasts                                                       -> CHECKING
+ *   CHECKING  bound to what halves the queue if it is ours. Queue shorter, rate the same: it is.
+ *             Still long: again. Short now                                                       -> BOUNDED
+ *             The rate fell, or the queue stayed: another's download, or a longer path           -> LIFTED
+ *             The same after a step that helped: what is left is the path                        -> BOUNDED
+ *   BOUNDED   to the shortest round trip's worth and WINDOW_KEEP_US more. No queue although
+ *             something waits here: more (beyond WINDOW_MAX                                      -> OPEN)
+ *             A queue that lasts: the path got slower or longer, or we are not alone             -> CHECKING
+ *   LIFTED    no bound, no try for WINDOW_RETRY_MS; twice as long after each try in vain         -> OPEN
+ *
+ * So a mistake costs a part of the rate for some round trips each WINDOW_RETRY_MS, less often with each. Where the
+ * bound would be above WINDOW_MAX (fast paths, this machine's own among them) nothing is tried.
  */
 #ifndef GH_TUNNEL_WINDOW_H
 #define GH_TUNNEL_WINDOW_H
@@ -14,35 +25,61 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WINDOW_HIGH_US  8000
-#define WINDOW_KEEP_US  5000
-#define WINDOW_MIN      8192    /* bytes: never less */
-#define WINDOW_MAX      300000  /* more is as good as no bound (and more than an unprivileged process may set) */
-#define WINDOW_RETRY_MS 10000
-#define WINDOW_EVERY_MS 10      /* between two looks at a busy call */
+#define WINDOW_HIGH_US       8000   /* queue on the path that we act on, and an eighth of the shortest round trip */
+#define WINDOW_KEEP_US       5000   /* queue that we leave there, and a sixteenth: else pauses would cost rate */
+#define WINDOW_MIN           6000   /* bytes: never less; four packets, so that acknowledgements come at once */
+#define WINDOW_MAX           300000 /* more is as good as no bound (and more than an unprivileged process may set) */
+#define WINDOW_RETRY_MS      10000
+#define WINDOW_RETRY_DOUBLES 4   /* 10, 20, 40, 80, 160 s */
+#define WINDOW_EVERY_MS      10  /* between two looks at a busy call */
+#define WINDOW_LAST_MS       100 /* a queue that lasts */
+#define WINDOW_LAST_LOOKS    5   /* ... seen so often at least */
+#define WINDOW_PAUSE_MS      500 /* without a look: what came before says nothing about now */
+#define WINDOW_GROW_MS       40  /* between two steps up, and two round trips */
+#define WINDOW_DELAY_MAX_US  200000
 
-struct window_sample { /* of one moment */
-    uint32_t rtt_us;        /* smoothed round trip; 0: not known */
-    uint32_t min_rtt_us;    /* the kernel's, of minutes; 0: not known */
-    uint64_t rate;          /* bytes a second delivered, lately; 0: not known */
-    bool app_limited;       /* ... when we had no more to send, so that it says little */
-    uint64_t delivered;     /* bytes acknowledged since the beginning */
-    bool busy;              /* something waits here now */
+struct window_sample {   /* of one moment */
+    uint32_t rtt_us;     /* smoothed round trip; 0: not known */
+    uint32_t min_rtt_us; /* the kernel's, of minutes; 0: not known */
+    uint64_t rate;       /* bytes a second delivered, over a round trip, as the kernel says; 0: not known */
+    bool app_limited;    /* ... when we had no more to send, so that it says little */
+    uint64_t delivered;  /* bytes acknowledged since the beginning; 0: none, or not known */
+    bool busy;           /* something waits here now */
 };
 
-struct window { /* zeros to begin with; window.c's */
+enum window_state { WINDOW_OPEN, WINDOW_CHECKING, WINDOW_BOUNDED, WINDOW_LIFTED };
+
+struct window {     /* zeros to begin with; window.c's, but for bytes */
     uint32_t bytes; /* the bound; 0: none */
-    uint32_t base_us;
-    uint32_t before_rtt_us;
-    uint64_t before_rate;
-    uint64_t base_at_ms, changed_ms, retry_ms, last_ms, last_delivered;
-    uint32_t base_next_us;
+    enum window_state state;
+    uint32_t base_us;       /* shortest round trip, as far as we know */
+    uint32_t seen_min_us;   /* the kernel's when we last looked */
+    uint32_t before_rtt_us; /* CHECKING: at its beginning */
+    uint64_t rate;          /* bytes a second: CHECKING: at its beginning; BOUNDED: when the bound was found */
+    uint64_t until_ms;      /* CHECKING: the old queue is gone, measure from here; LIFTED: ends */
+    uint8_t vain;           /* tries in vain, in a row */
+    bool helped;            /* CHECKING: a step before this one did */
+    struct window_run {     /* looks in a row that said the same */
+        uint8_t what;
+        uint32_t looks, low_us; /* least round trip */
+        uint64_t from_ms, from_delivered, last_ms;
+    } run;
 };
 
-/* The bound from now on, bytes; 0: none. */
+/* The bound from now on, bytes; 0: none. The clock is monotonic. */
 uint32_t window_update(struct window *w, const struct window_sample *s, uint64_t now_ms);
 
-/* What a packet that leaves now will wait on the path, beyond the shortest round trip, microseconds. */
+/*
+ * What a packet that leaves now will wait on the path beyond the shortest round trip and what we leave there on
+ * purpose, microseconds, at most WINDOW_DELAY_MAX_US. 0 when the queue is another's, or may be.
+ */
 uint32_t window_path_delay_us(const struct window *w, const struct window_sample *s);
+
+/* How much to write at once, at most: the kernel takes a whole write when it has room for one byte. */
+static inline uint32_t window_chunk(const struct window *w, uint32_t most)
+{
+    uint32_t part = w->bytes / 4 > WINDOW_MIN / 4 ? w->bytes / 4 : WINDOW_MIN / 4;
+    return w->bytes && part < most ? part : most;
+}
 
 #endif
