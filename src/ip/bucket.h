@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define BUCKET_BURST_US 20000 /* of the rate may go at once, and at least BUCKET_BURST_MIN bytes */
+#define BUCKET_BURST_US  20000 /* of the rate may go at once, and at least BUCKET_BURST_MIN bytes */
 #define BUCKET_BURST_MIN 20000
 
 struct bucket {

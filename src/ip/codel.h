@@ -15,11 +15,13 @@ struct codel { /* zeros to begin with */
     uint64_t first_above_us, drop_next_us;
     uint32_t count, last_count;
     bool dropping;
+    bool dropped; /* the last one asked about, not the first of its time: drop_next_us is to move on */
 };
 
 /*
  * True when the head of the queue, which waited waited_us, is to be dropped or marked. backlog: bytes waiting with it;
- * one packet's worth (mtu) alone is never too much. After a drop ask again for the next head.
+ * one packet's worth (mtu) alone is never too much. After a drop ask again for the next head; when there is none, with
+ * zeros for waited_us and backlog.
  */
 bool codel_says(struct codel *c, uint64_t now_us, uint64_t waited_us, uint32_t backlog, uint32_t mtu);
 

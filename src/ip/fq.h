@@ -3,6 +3,7 @@
  * (RFC 8290 in spirit). A flow that fills the call delays itself, not the others. HOT PATH.
  *
  * Exists only while something waits. Bounded by bytes: when full, the packet at the head of the longest queue goes.
+ * Lengths of queues are those of the memory that they take: many small packets are not a short queue.
  */
 #ifndef GH_IP_FQ_H
 #define GH_IP_FQ_H
@@ -14,9 +15,9 @@
 #include "ip/codel.h"
 #include "ip/pktbuf.h"
 
-#define FQ_FLOWS 32 /* queues of a call; flows share one when their hashes meet */
+#define FQ_FLOWS 32 /* queues of a call; when more flows than that have packets waiting, some share one */
 
-struct fq_counts { /* of packets as they travel */
+struct fq_counts {      /* of packets as they travel */
     uint64_t drop_full; /* no room */
     uint64_t drop_late; /* CoDel */
     uint64_t marked;    /* CoDel, ECN */
@@ -26,7 +27,8 @@ struct fq_flow {
     TAILQ_ENTRY(fq_flow) link;
     struct pktbuf_list list;
     struct codel codel;
-    uint32_t bytes;  /* waiting */
+    uint32_t bytes;  /* waiting, as fq.bytes counts */
+    uint32_t cost;   /* waiting, as the pool counts */
     int32_t deficit; /* bytes it may still send in its turn */
     uint8_t state;   /* fq.c's: idle, new, old */
 };
@@ -42,9 +44,17 @@ struct fq {
     struct fq_flows fresh, old;
     struct fq_flow *head_flow; /* of the packet that fq_next() chose */
     bool head_mark;
+    uint32_t known;          /* a bit for each flow[] that has a hash; the others hold nothing yet */
+    uint32_t listed;         /* a bit for each that is in fresh or old */
+    uint32_t shared;         /* a bit for each of those that has packets of more than one hash */
+    uint32_t hash[FQ_FLOWS]; /* of the flow whose queue it is or was last */
     struct fq_flow flow[FQ_FLOWS];
 };
 
+/*
+ * Cheap: the memory needs no clearing. mtu: at least 1. max: at least one packet of any size may wait
+ * (PKTBUF_COST_MAX), also when max is less; and no more than half of what the pool has left, but for that one.
+ */
 void fq_init(struct fq *q, struct pktbuf_pool *pool, struct fq_counts *counts, uint32_t mtu, uint32_t max);
 void fq_fini(struct fq *q); /* frees what waits, uncounted */
 
@@ -54,8 +64,8 @@ static inline bool fq_empty(const struct fq *q)
 }
 
 /*
- * Takes b, whose cut is ready, into the queue of b->flow. False: it was dropped itself (b is gone), since nothing else
- * made enough room.
+ * Takes b, whose cut is ready and has a packet left, into the queue of b->flow. False: it was dropped itself (b is
+ * gone): alone in its queue, and that was the longest.
  */
 bool fq_put(struct fq *q, struct pktbuf *b, uint64_t now_us);
 

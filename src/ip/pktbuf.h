@@ -27,20 +27,26 @@ struct pktbuf {
 };
 STAILQ_HEAD(pktbuf_list, pktbuf);
 
-#define PKTBUF_CLASSES 5 /* packets of up to 256, 2048, 8192, 32768, OFFLOAD_PACKET_MAX bytes */
+#define PKTBUF_CLASSES  5         /* packets of up to 256, 2048, 8192, 32768, OFFLOAD_PACKET_MAX bytes */
+#define PKTBUF_KEPT_MAX (2 << 20) /* bytes of buffers that a pool keeps for the next packets */
+
+/* Bytes that a buffer of a class of this size costs: its head, and what the allocator adds. */
+#define PKTBUF_COST(size) (sizeof(struct pktbuf) + (size) + 16)
+#define PKTBUF_COST_MAX   PKTBUF_COST(OFFLOAD_PACKET_MAX)
 
 struct pktbuf_pool { /* zeros, and max, to begin with */
     size_t max;      /* bytes that all its buffers in use may have together */
     size_t used;     /* now, with what else the buffers cost */
     size_t kept;     /* bytes of those kept for the next packet */
     struct pktbuf_list free[PKTBUF_CLASSES];
+    uint32_t n_free[PKTBUF_CLASSES];
     bool ready;
 };
 
 /* Bytes that a buffer of this class costs. */
 size_t pktbuf_cost(const struct pktbuf *b);
 
-/* A buffer for len bytes, cleared but for data; NULL: more than max, or out of memory. */
+/* A buffer for len bytes, cleared but for data; NULL: more than max, larger than the largest, or out of memory. */
 struct pktbuf *pktbuf_new(struct pktbuf_pool *p, size_t len);
 void pktbuf_free(struct pktbuf_pool *p, struct pktbuf *b); /* NULL is fine */
 
