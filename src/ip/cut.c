@@ -188,7 +188,7 @@ static int init_super(struct cut *c, const uint8_t *packet, struct net *net, con
         return ERR_PEER;
     uint32_t payload = net->len - hdr_len, size = o->gso_size;
     if (hdr_len >= mtu)
-        return payload ? ERR_LIMIT : init_whole(c, net, o, mtu);
+        return init_whole(c, net, o, mtu); /* no payload, or too large */
     if (tcp && size > mtu - hdr_len)
         size = mtu - hdr_len;
     if (payload <= size)
