@@ -123,14 +123,16 @@ static int change_line(const struct userfile_change *c, const char *old, size_t 
 static int change_options(const struct userfile_change *c, char **text, size_t *len)
 {
     for (size_t i = 0; i < c->n_option; i++) {
-        char *before = *text;
-        size_t before_len = *len;
-        int rc = users_edit_option(before, before_len, c->name, c->option[i].key, c->option[i].value, text, len);
+        char *next = NULL;
+        size_t next_len = 0;
+        int rc = users_edit_option(*text, *len, c->name, c->option[i].key, c->option[i].value, &next, &next_len);
         if (rc == ERR_USAGE)
             cli_fail("the value for %s is no single word; nothing was changed", c->option[i].key);
         if (rc < 0)
             return rc;
-        secret_free(before, before_len);
+        secret_free(*text, *len);
+        *text = next;
+        *len = next_len;
     }
     return 0;
 }
