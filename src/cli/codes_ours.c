@@ -434,6 +434,11 @@ const struct code codes_refusal[] = {
       .fields = "closed",
       .means = "too many connections in all",
       .check = "limits.connections" },
+    { .name = "handshake-limit",
+      .fields = "closed",
+      .means = "more TLS handshakes wait in this worker than can be done in time (at most 4096)",
+      .check = "an attack, or everybody dials at once; limits.handshake-timeout, worker.threads, or an ECDSA "
+               "certificate" },
     { .name = "web-limit",
       .fields = "closed",
       .means = "too many web connections of this address",

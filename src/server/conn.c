@@ -51,6 +51,7 @@ void conn_authenticated(struct conn *c)
 void conn_free(struct conn *c)
 {
     struct worker *w = c->w;
+    handshakes_remove(&w->handshakes, c);
     net_timer_cancel(&w->loop, &c->timer);
     tls_stream_free(c->tls);
     net_fd_close(c->nf);
@@ -413,18 +414,9 @@ static void handshake_done(struct conn *c)
     head_io(c);
 }
 
-static void handshake_io(struct conn *c)
+static void handshake_failed(struct conn *c)
 {
     struct worker *w = c->w;
-    int rc = tls_stream_handshake(c->tls);
-    if (rc == ERR_AGAIN) {
-        net_fd_want(c->nf, tls_stream_wants(c->tls));
-        return;
-    }
-    if (!rc) {
-        handshake_done(c);
-        return;
-    }
     w->counts.tls_failed++;
     if (log_allowed(&w->log_tls, 20, net_now(&w->loop))) {
         const char *why = tls_stream_error(c->tls);
@@ -440,13 +432,36 @@ static void handshake_io(struct conn *c)
     conn_free(c);
 }
 
+/* What TLS needs is made when the first byte is there: who sends none costs little. */
+static bool handshake_begun(struct conn *c)
+{
+    struct tls_where where = { .family = c->addr.family, .port = c->addr.dst_port };
+    memcpy(where.ip, c->addr.dst, sizeof where.ip);
+    if (!c->tls)
+        c->tls = tls_stream_new(c->gen->certs, net_fd_num(c->nf), &where);
+    return c->tls;
+}
+
+void conn_handshake(struct conn *c)
+{
+    int rc = handshake_begun(c) ? tls_stream_handshake(c->tls) : ERR_NOMEM;
+    if (rc == ERR_AGAIN)
+        net_fd_want(c->nf, tls_stream_wants(c->tls));
+    else if (!rc)
+        handshake_done(c);
+    else if (c->tls)
+        handshake_failed(c);
+    else
+        conn_free(c);
+}
+
 static void on_io(void *arg, int events)
 {
     struct conn *c = arg;
     switch (c->state) {
     case CONN_PROXY: intro_proxy_io(c); return;
     case CONN_PEEK: intro_peek_io(c); return;
-    case CONN_HANDSHAKE: handshake_io(c); return;
+    case CONN_HANDSHAKE: handshakes_add(&c->w->handshakes, c); return;
     case CONN_HEAD: head_io(c); return;
     case CONN_REPLY: reply_io(c); return;
     case CONN_LINGER: linger_io(c); return;
@@ -483,14 +498,15 @@ static void on_timer(struct timer_entry *e, uint64_t now_ms)
 
 void conn_begin_tls(struct conn *c)
 {
-    struct tls_where where = { .family = c->addr.family, .port = c->addr.dst_port };
-    memcpy(where.ip, c->addr.dst, sizeof where.ip);
     c->state = CONN_HANDSHAKE;
-    c->tls = tls_stream_new(c->gen->certs, net_fd_num(c->nf), &where);
-    if (c->tls)
-        handshake_io(c);
-    else
-        conn_free(c);
+    if (!handshakes_full(&c->w->handshakes, (uint64_t)c->gen->cfg->limits.handshake_timeout_s * 1000)) {
+        net_fd_want(c->nf, NET_READ);
+        return;
+    }
+    conn_refuse(c, "handshake-limit", "more TLS handshakes wait than can be done in time", NULL,
+                "an attack, or everybody dials at once; limits.handshake-timeout, worker.threads, or "
+                "an ECDSA certificate");
+    conn_free(c);
 }
 
 void conn_begin_plain(struct conn *c, const char *authority)

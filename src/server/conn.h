@@ -25,10 +25,12 @@ enum conn_state {
 
 struct conn {
     LIST_ENTRY(conn) link;
+    TAILQ_ENTRY(conn) queue_link;
     struct worker *w;
     struct generation *gen;
     struct log_ctx log;
     enum conn_state state;
+    bool queued, asleep;    /* waits for its turn (handshakes.h); and is not watched */
     bool unauthenticated;   /* counted so in its source */
     bool web;               /* counted so */
     bool front;             /* from a front that ended TLS: plain HTTP or SSTP */
@@ -58,8 +60,8 @@ void conn_accept(struct worker *w, int fd, bool front);
 /* For intro.c, which has conn_accept(): an entry for a socket, which it owns (NULL: closed); what it then becomes. */
 struct conn *conn_new(struct worker *w, int fd);
 void conn_timer(struct conn *c, uint64_t ms);
-uint64_t conn_intro_end(const struct conn *c); /* when TLS must be there */
-void conn_begin_tls(struct conn *c);
+uint64_t conn_intro_end(const struct conn *c);                /* when TLS must be there */
+void conn_begin_tls(struct conn *c);                          /* c may be gone */
 void conn_begin_plain(struct conn *c, const char *authority); /* the server name that a front was asked for, or NULL */
 void conn_begin_passthrough(struct conn *c, const struct config_pass *pass);
 
@@ -71,6 +73,9 @@ void conn_refuse(struct conn *c, const char *cause, const char *what, const char
 
 /* The address that was dialled, for the log. */
 void conn_local(const struct conn *c, char *out, size_t cap);
+
+/* For handshakes.c: the next step of the TLS handshake, and what it leads to. c may be gone. */
+void conn_handshake(struct conn *c);
 
 /* The one place where a connection ends. */
 void conn_free(struct conn *c);

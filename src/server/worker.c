@@ -14,7 +14,7 @@
 #include "server/conn.h"
 #include "web/splice.h"
 
-#define ACCEPTS_PER_WAKEUP 64
+#define ACCEPTS_PER_WAKEUP 16
 #define STOP_MS            5000
 #define ACCEPT_PAUSE_MS    100
 
@@ -213,6 +213,12 @@ void worker_begin_stop(struct worker *w)
     worker_conn_gone(w);
 }
 
+/* After each round of events. */
+static void turn(struct net_loop *l)
+{
+    handshakes_turn(l->arg);
+}
+
 /* ---- life ---- */
 
 static void rng_system(void *arg, void *out, size_t n)
@@ -297,11 +303,13 @@ int worker_start(struct worker *w, struct engine *e, unsigned index, const int *
     w->stop_timer.fn = on_stop_deadline;
     w->accept_timer.fn = on_accept_again;
     LIST_INIT(&w->conns);
+    handshakes_init(&w->handshakes);
     TAILQ_INIT(&w->dirty);
     TAILQ_INIT(&w->again);
     STAILQ_INIT(&w->inbox.msgs);
     pthread_mutex_init(&w->inbox.lock, NULL);
     int rc = net_loop_init(&w->loop, on_wake, w);
+    w->loop.turn = turn;
     if (!rc)
         rc = allocate(w);
     for (unsigned i = 0; !rc && i < n; i++) {

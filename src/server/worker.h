@@ -18,6 +18,7 @@
 #include "net/loop.h"
 #include "server/engine.h"
 #include "server/generation.h"
+#include "server/handshakes.h"
 #include "server/pool.h"
 #include "tun/queue.h"
 #include "tunnel/stream.h"
@@ -79,6 +80,7 @@ struct worker {
     struct evq ev_sstp, ev_ppp;
     struct call **by_slot; /* per pool slot: this worker's call that has the address */
     LIST_HEAD(, conn) conns;
+    struct handshakes handshakes;
     unsigned n_conns, n_calls, n_relays;
     struct source *sources;  /* uthash */
     struct call_queue dirty; /* calls with output to flush at the end of this wake-up */

@@ -1,0 +1,88 @@
+#include "server/handshakes.h"
+
+#include <uv.h>
+
+#include "server/conn.h"
+
+void pace_turn(struct pace *p, uint64_t now_ns, unsigned served, unsigned left)
+{
+    /* Only a list that was never empty in between tells how fast it moves. */
+    if (p->behind && served) {
+        uint64_t each = (now_ns - p->since_ns) / served;
+        p->each_ns = p->each_ns ? p->each_ns - p->each_ns / 8 + each / 8 : each;
+    }
+    p->behind = left > 0;
+    p->since_ns = now_ns;
+}
+
+bool pace_too_long(const struct pace *p, unsigned n, uint64_t limit_ms)
+{
+    if (n >= HANDSHAKES_MAX)
+        return true;
+    return p->behind && p->each_ns / 1000 * n > limit_ms * 1000 / 4;
+}
+
+void handshakes_init(struct handshakes *h)
+{
+    *h = (struct handshakes){ .n = 0 };
+    TAILQ_INIT(&h->waiting);
+}
+
+bool handshakes_full(const struct handshakes *h, uint64_t limit_ms)
+{
+    return pace_too_long(&h->pace, h->n, limit_ms);
+}
+
+void handshakes_add(struct handshakes *h, struct conn *c)
+{
+    if (c->queued)
+        return;
+    c->queued = true;
+    TAILQ_INSERT_TAIL(&h->waiting, c, queue_link);
+    h->n++;
+}
+
+void handshakes_remove(struct handshakes *h, struct conn *c)
+{
+    if (!c->queued)
+        return;
+    c->queued = c->asleep = false;
+    TAILQ_REMOVE(&h->waiting, c, queue_link);
+    h->n--;
+}
+
+/* Those that came in this round and were not served stop being watched, or the loop would tell of them again. */
+static void sleep_on(struct handshakes *h)
+{
+    struct conn *c;
+    TAILQ_FOREACH_REVERSE(c, &h->waiting, conn_queue, queue_link)
+    {
+        if (c->asleep)
+            return;
+        c->asleep = true;
+        net_fd_want(c->nf, 0);
+    }
+}
+
+void handshakes_turn(struct worker *w)
+{
+    struct handshakes *h = &w->handshakes;
+    uint64_t start = 0, now = 0;
+    unsigned served = 0;
+    struct conn *c;
+    while ((c = TAILQ_FIRST(&h->waiting)) && now - start < HANDSHAKES_TURN_NS) {
+        if (!served++)
+            start = uv_hrtime();
+        handshakes_remove(h, c);
+        conn_handshake(c); /* may be gone */
+        now = uv_hrtime();
+    }
+    if (!served) {
+        h->pace.behind = false;
+        return;
+    }
+    pace_turn(&h->pace, now, served, h->n);
+    sleep_on(h);
+    if (h->n)
+        net_loop_again(&w->loop);
+}
