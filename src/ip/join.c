@@ -1,6 +1,5 @@
 #include "ip/join.h"
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -62,6 +61,23 @@ static uint64_t load64(const uint8_t *p)
     return v;
 }
 
+static uint16_t be16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static uint32_t be32(const uint8_t *p)
+{
+    return (uint32_t)be16(p) << 16 | be16(p + 2);
+}
+
+/* As the wire has it, for store16() and for sums. */
+static uint16_t net16(uint16_t v)
+{
+    uint8_t p[2] = { (uint8_t)(v >> 8), (uint8_t)v };
+    return load16(p);
+}
+
 static void store16(uint8_t *p, uint16_t v)
 {
     memcpy(p, &v, sizeof v);
@@ -81,7 +97,7 @@ static uint32_t pseudo_sum(const uint8_t *ip, bool v4, uint8_t kind, uint32_t le
 {
     uint32_t addresses = v4 ? sum_words(ip + 12, 2) : sum_words(ip + 8, 8);
     uint32_t protocol = kind == OFFLOAD_UDP ? IPPROTO_UDP : IPPROTO_TCP;
-    return addresses + htons((uint16_t)protocol) + htons((uint16_t)len);
+    return addresses + net16((uint16_t)protocol) + net16((uint16_t)len);
 }
 
 /* Can its segments be cut again by the kernel? RFC 9293 3.1. */
@@ -102,7 +118,7 @@ static void look_tcp(struct packet *k)
 static void look_udp(struct packet *k)
 {
     const uint8_t *u = k->p + k->l4;
-    if (ntohs(load16(u + 4)) != k->len - k->l4 || k->len == k->l4 + (uint32_t)UDP_LEN || !load16(u + UDP_CSUM))
+    if (be16(u + 4) != k->len - k->l4 || k->len == k->l4 + (uint32_t)UDP_LEN || !load16(u + UDP_CSUM))
         return;
     k->hdr_len = (uint8_t)(k->l4 + UDP_LEN);
 }
@@ -114,13 +130,13 @@ static enum sight look(struct packet *k)
     uint8_t protocol;
     if (k->len >= IP4_LEN && p[0] == 0x45) {
         /* More fragments, an offset, or the bit that is reserved (RFC 791 3.1). */
-        if (ntohs(load16(p + 2)) != k->len || (load16(p + 6) & htons(0xbfff)))
+        if (be16(p + 2) != k->len || (be16(p + 6) & 0xbfff))
             return SIGHT_ANY_FLOW;
         k->v4 = true;
         k->l4 = IP4_LEN;
         protocol = p[9];
     } else if (k->len >= IP6_LEN && p[0] >> 4 == 6) {
-        if (ntohs(load16(p + 4)) != k->len - IP6_LEN)
+        if (be16(p + 4) != k->len - IP6_LEN)
             return SIGHT_ANY_FLOW;
         k->l4 = IP6_LEN;
         protocol = p[6];
@@ -203,7 +219,7 @@ static bool flow_continues(const struct join_flow *f, const struct packet *k)
     if (k->hdr_len != f->hdr_len || payload > f->size || f->len + payload > (f->v4 ? 65535 : 65535 + IP6_LEN))
         return false;
     if (f->v4) { /* type of service with ECN; DF, time to live */
-        if (p[1] != q[1] || load32(p + 6) != load32(q + 6) || ntohs(load16(p + 4)) != f->id)
+        if (p[1] != q[1] || load32(p + 6) != load32(q + 6) || be16(p + 4) != f->id)
             return false;
     } else if (load32(p) != load32(q) || load16(p + 6) != load16(q + 6)) { /* class, flow label; hop limit */
         return false;
@@ -212,7 +228,7 @@ static bool flow_continues(const struct join_flow *f, const struct packet *k)
         return true;
     p += k->l4;
     q += k->l4;
-    return ntohl(load32(p + 4)) == f->seq && load32(p + 8) == load32(q + 8) && !((p[13] ^ q[13]) & ~(PSH | FIN)) &&
+    return be32(p + 4) == f->seq && load32(p + 8) == load32(q + 8) && !((p[13] ^ q[13]) & ~(PSH | FIN)) &&
            load16(p + 14) == load16(q + 14) &&
            memcmp(p + TCP_LEN, q + TCP_LEN, (size_t)k->hdr_len - k->l4 - TCP_LEN) == 0;
 }
@@ -223,14 +239,14 @@ static void flow_finish(struct join_flow *f, struct offload *o)
     uint8_t *ip = f->iov[1].iov_base, *l4 = ip + f->l4;
     uint32_t len = f->len - f->l4;
     if (f->v4) {
-        store16(ip + 2, htons((uint16_t)f->len));
+        store16(ip + 2, net16((uint16_t)f->len));
         store16(ip + 10, 0);
         store16(ip + 10, (uint16_t)~checksum_fold(sum_words(ip, IP4_LEN / 4)));
     } else {
-        store16(ip + 4, htons((uint16_t)len));
+        store16(ip + 4, net16((uint16_t)len));
     }
     if (f->kind == OFFLOAD_UDP)
-        store16(l4 + 4, htons((uint16_t)len));
+        store16(l4 + 4, net16((uint16_t)len));
     o->gso = f->kind;
     o->csum = true;
     o->gso_size = f->size;
@@ -287,8 +303,8 @@ static void flow_open(struct join *j, const struct packet *k)
     f->v4 = k->v4;
     f->l4 = k->l4;
     f->hdr_len = k->hdr_len;
-    f->id = k->v4 ? (uint16_t)(ntohs(load16(k->p + 4)) + 1) : 0;
-    f->seq = k->kind == OFFLOAD_UDP ? 0 : ntohl(load32(k->p + k->l4 + 4)) + f->size;
+    f->id = k->v4 ? (uint16_t)(be16(k->p + 4) + 1) : 0;
+    f->seq = k->kind == OFFLOAD_UDP ? 0 : be32(k->p + k->l4 + 4) + f->size;
     j->hash[i] = flow_hash(k);
     j->born[i] = j->packets;
     j->last = i;
