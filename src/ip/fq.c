@@ -49,19 +49,27 @@ static uint32_t bit_of(const struct fq *q, const struct fq_flow *f)
     return 1U << (f - q->flow);
 }
 
-static void list_add(struct fq *q, struct fq_flow *f, enum flow_state state)
+static void to_fresh(struct fq *q, struct fq_flow *f)
 {
-    f->state = (uint8_t)state;
+    f->state = FLOW_NEW;
+    f->deficit = (int32_t)q->mtu;
     q->listed |= bit_of(q, f);
-    TAILQ_INSERT_TAIL(list_of(q, f), f, link);
+    TAILQ_INSERT_TAIL(&q->fresh, f, link);
 }
 
-static void list_remove(struct fq *q, struct fq_flow *f)
+static void to_old(struct fq *q, struct fq_flow *f)
 {
     TAILQ_REMOVE(list_of(q, f), f, link);
+    f->state = FLOW_OLD;
+    TAILQ_INSERT_TAIL(&q->old, f, link);
+}
+
+static void to_idle(struct fq *q, struct fq_flow *f)
+{
+    TAILQ_REMOVE(list_of(q, f), f, link);
+    f->state = FLOW_IDLE;
     q->listed &= ~bit_of(q, f);
     q->shared &= ~bit_of(q, f);
-    f->state = FLOW_IDLE;
 }
 
 /*
@@ -171,10 +179,8 @@ bool fq_put(struct fq *q, struct pktbuf *b, uint64_t now_us)
     q->bytes += bytes;
     f->cost += cost;
     q->cost += cost;
-    if (f->state == FLOW_IDLE) {
-        f->deficit = (int32_t)q->mtu;
-        list_add(q, f, FLOW_NEW);
-    }
+    if (f->state == FLOW_IDLE)
+        to_fresh(q, f);
     while (q->cost > room(q))
         if (drop_longest(q, f, b))
             stays = false;
@@ -204,16 +210,17 @@ static void choose(struct fq *q, uint64_t now_us, uint32_t outside_us)
 {
     struct fq_flow *f;
     while ((f = TAILQ_FIRST(&q->fresh)) || (f = TAILQ_FIRST(&q->old))) {
-        if (f->deficit > 0 && flow_head(q, f, now_us, outside_us)) {
+        if (f->deficit <= 0) {
+            f->deficit += (int32_t)q->mtu;
+            to_old(q, f);
+        } else if (flow_head(q, f, now_us, outside_us)) {
             q->head_flow = f;
             return;
+        } else if (f->state == FLOW_NEW) {
+            to_old(q, f); /* empty, and yet: it is not to be new again before the others had their turn */
+        } else {
+            to_idle(q, f);
         }
-        bool was_new = f->state == FLOW_NEW, empty = f->deficit > 0;
-        list_remove(q, f);
-        if (!empty)
-            f->deficit += (int32_t)q->mtu;
-        if (!empty || was_new) /* an empty one also: it is not new again before the others had their turn */
-            list_add(q, f, FLOW_OLD);
     }
 }
 
