@@ -32,8 +32,8 @@ MAY_INCLUDE = {
 PURE = set("""
 malloc calloc realloc free memcpy memmove memset memcmp memchr memrchr bcmp strlen strnlen strchr strrchr strcmp strncmp
 strcasecmp strncasecmp strdup strndup snprintf vsnprintf inet_ntop inet_pton __assert_fail __stack_chk_fail
-_GLOBAL_OFFSET_TABLE_
-""".split())
+_GLOBAL_OFFSET_TABLE_ __cpu_model __cpu_indicator_init
+""".split())  # the last two: what the CPU can (__builtin_cpu_supports)
 # And what of base it may not: these set the process up, from files and random sources.
 SETUP = {"digest_init", "digest_fini", "hash_seed", "log_setup"}
 BANNED = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|gets|alloca|strtok|atoi|rand)\s*\(")

@@ -18,18 +18,18 @@
 
 /* Where a packet's cutting stands. The packet is the caller's, unchanged, and the same in every call. */
 struct cut {
-    uint32_t left;     /* payload bytes not yet given out */
-    uint32_t at;       /* the next of them, from the packet's first byte */
-    uint16_t size;     /* payload bytes of the next packets but the last */
-    uint16_t hdr_len;  /* network and transport header; for a packet that is not cut: its bytes are all payload, 0 */
-    uint16_t l4;       /* where the transport header begins */
-    uint16_t csum_at;  /* where the transport checksum is; 0: it is whole already */
-    uint16_t n;        /* packets given out or skipped */
-    uint8_t gso;       /* enum offload_gso */
-    bool done;         /* nothing left */
-    bool ect;          /* ECN-capable transport (RFC 3168): it may be marked */
-    uint32_t hdr_sum;  /* of what the packets' transport checksums have in common; cut.c's */
-    uint32_t ip_sum;   /* of what the packets' IPv4 header checksums have in common; cut.c's */
+    uint32_t left;    /* payload bytes not yet given out */
+    uint32_t at;      /* the next of them, from the packet's first byte */
+    uint16_t size;    /* payload bytes of the next packets but the last */
+    uint16_t hdr_len; /* network and transport header; for a packet that is not cut: its bytes are all payload, 0 */
+    uint16_t l4;      /* where the transport header begins */
+    uint16_t csum_at; /* where the transport checksum is; 0: it is whole already */
+    uint16_t n;       /* packets given out or skipped */
+    uint8_t gso;      /* enum offload_gso */
+    bool done;        /* nothing left */
+    bool ect;         /* ECN-capable transport (RFC 3168): it may be marked */
+    uint32_t hdr_sum; /* of what the packets' transport checksums have in common; cut.c's */
+    uint32_t ip_sum;  /* of what the packets' IPv4 header checksums have in common; cut.c's */
 };
 
 /*

@@ -187,7 +187,7 @@ static inline uint32_t flow_super(const struct flow *f, uint16_t gso_size, uint8
     return flow_packet(f, &part, out, cap);
 }
 
-/* Extension headers as routers pass them on: padding in options, a routing header of an unknown type. */
+/* Extension headers as routers pass them on: unknown options, a routing header of an unknown type. */
 static inline void flow_extensions(struct flow *f, uint32_t *rnd)
 {
     static const uint8_t kinds[4][3] = { { 60 }, { 0, 60 }, { 0, 43, 60 }, { 60, 43 } };
@@ -204,9 +204,10 @@ static inline void flow_extensions(struct flow *f, uint32_t *rnd)
             wr_room(&w, 4 + units * 8u);
             flow_fill(rnd, f->last, 16);
         } else {
-            wr_u8(&w, 1); /* PadN, RFC 8200 4.2 */
+            wr_u8(&w, 0x1e); /* an experiment's option, that who does not know it skips (RFC 4727 3.4) */
             wr_u8(&w, (uint8_t)(4 + units * 8));
-            wr_zero(&w, 4 + units * 8u);
+            flow_fill(rnd, w.p, 4 + units * 8u);
+            wr_room(&w, 4 + units * 8u);
         }
     }
     f->next = kinds[kind][0];
