@@ -443,6 +443,7 @@ static int open_tun(struct client_engine *e, struct client_end *why)
         client_end_set(why, CLIENT_LOCAL, "%s", m.text);
         return rc;
     }
+    e->tun_offload = tun_offload_unpack(m.index);
     e->tun_nf = net_fd_new(&e->loop, fd, on_tun, e);
     rc = e->tun_nf ? tun_queue_init(&e->tun, fd) : ERR_NOMEM;
     return rc ? client_trouble(why, rc, "") : 0;

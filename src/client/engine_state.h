@@ -12,6 +12,7 @@
 #include "client/outside.h"
 #include "client/requests.h"
 #include "ctl/server.h"
+#include "tun/device.h"
 
 struct client_engine {
     int channel; /* to the monitor */
@@ -43,6 +44,7 @@ struct client_engine {
 
     struct net_fd *tun_nf;
     struct tun_queue tun;
+    struct tun_offload tun_offload;
     bool net_dirty, net_up; /* this machine's network: to be set, is set */
     unsigned mtu;
 

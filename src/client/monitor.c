@@ -158,6 +158,7 @@ static void answer(struct client_monitor *m, const struct priv_msg *ask, struct 
     case CLIENT_TUN:
         out->status = netconf_tun(m->net, fd, out->text, sizeof out->text);
         out->n_fds = out->status ? 0 : 1;
+        out->index = tun_offload_pack(netconf_offload(m->net));
         return;
     case CLIENT_CONTROL:
         if (m->control < 0)
@@ -347,6 +348,7 @@ static int prepare(struct client_monitor *m, struct netconf_cfg *nc, char *err, 
     }
     *nc = (struct netconf_cfg){ .folder = m->cfg->control.folder,
                                 .interface = m->cfg->tunnel.interface,
+                                .offload = false, /* tun/queue.c moves packets as they travel */
                                 .routes = m->cfg->tunnel.route,
                                 .n_routes = m->cfg->tunnel.n_route,
                                 .default_route = m->cfg->tunnel.default_route,

@@ -172,12 +172,17 @@ int netconf_tun(struct netconf *n, int *fd, char *err, size_t cap)
                             strerror(errno));
     n->old_ifindex = n->ifindex;
     n->ifindex = n->nl.ifindex = 0;
-    int rc = tun_device_new(n->cfg->interface, "tunnel.interface", fd, err, cap);
+    int rc = tun_device_new(n->cfg->interface, "tunnel.interface", n->cfg->offload, fd, &n->offload, err, cap);
     if (rc)
         return rc;
     n->ifindex = n->nl.ifindex = if_nametoindex(n->cfg->interface);
     n->seen = netconf_route_seen(n);
     return 0;
+}
+
+struct tun_offload netconf_offload(const struct netconf *n)
+{
+    return n->offload;
 }
 
 /* ---- the wish ---- */

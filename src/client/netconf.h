@@ -16,12 +16,14 @@
 
 #include "base/err.h"
 #include "config/value.h"
+#include "tun/device.h"
 
 enum netconf_dns { NETCONF_DNS_OFF, NETCONF_DNS_AUTO, NETCONF_DNS_RESOLVECTL, NETCONF_DNS_RESOLV_CONF };
 
 struct netconf_cfg {       /* borrowed, outlives it */
     const char *folder;    /* of the state file, made when missing: /run/gatehouse/connect */
     const char *interface; /* "ghc0" */
+    bool offload;          /* super-packets on it are wanted */
     const struct config_prefix *routes;
     size_t n_routes;
     bool default_route; /* everything into the tunnel: 0.0.0.0/1, 128.0.0.0/1; the server stays reachable by a route of
@@ -60,6 +62,7 @@ unsigned netconf_clean(const char *folder, const char *resolv_conf);
 
 /* Opens the interface (one queue, as tun/queue.h wants it); a second call replaces it. *fd is the caller's. */
 MUST_USE int netconf_tun(struct netconf *n, int *fd, char *err, size_t cap);
+struct tun_offload netconf_offload(const struct netconf *n); /* of the interface that netconf_tun() opened */
 
 /*
  * Sets all of it for a call; on failure nothing is left set. Called again without netconf_down() in between it undoes

@@ -47,6 +47,7 @@ struct netconf {
     int lock; /* descriptor of INTERFACE.lock */
     struct netlink nl, watch;
     unsigned ifindex, old_ifindex; /* of the interface, and of the one before it; 0: none */
+    struct tun_offload offload;
     bool up;
     struct netconf_wish wish;
     struct netconf_state state;

@@ -21,7 +21,7 @@ enum client_request {
     CLIENT_CA,             /* authorities of server.ca, PEM; no descriptor: none are given                   */
     CLIENT_SYSTEM_CA,      /* the system's; no descriptor: it has none                                       */
     CLIENT_CRL,            /* revocation list `index`; no descriptor: that was the last                      */
-    CLIENT_TUN,            /* the interface's queue, made anew                                               */
+    CLIENT_TUN,            /* the interface's queue, made anew; answer's index: tun_offload_pack()           */
     CLIENT_CONTROL,        /* the listening control socket; once                                             */
     CLIENT_UP,             /* text holds a struct netconf_wish; answer's text: why not                       */
     CLIENT_DOWN,           /* routes and DNS as they were                                                    */

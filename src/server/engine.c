@@ -41,10 +41,12 @@ int engine_iid_claim(struct engine *e, const uint8_t iid[8], unsigned worker, st
         x->worker = worker;
         x->call = call;
         HASH_ADD(hh, e->iids, iid, 8, x);
-        if (x->hh.tbl)
+        if (x->hh.tbl) {
+            steer_set6(&e->steer, iid, (int)worker);
             rc = 0;
-        else
+        } else {
             free(x);
+        }
     }
     pthread_mutex_unlock(&e->iid_lock);
     return rc;
@@ -55,8 +57,10 @@ void engine_iid_release(struct engine *e, const uint8_t iid[8])
     struct iid_entry *x = NULL;
     pthread_mutex_lock(&e->iid_lock);
     HASH_FIND(hh, e->iids, iid, 8, x);
-    if (x)
+    if (x) {
         HASH_DEL(e->iids, x);
+        steer_drop6(&e->steer, iid, (int)x->worker);
+    }
     pthread_mutex_unlock(&e->iid_lock);
     free(x);
 }
@@ -150,12 +154,37 @@ static int take_fds(struct engine *e, enum priv_request what, uint32_t index, in
     return rc;
 }
 
+/* The interface's queues, and what goes with them. */
+static int take_tun(struct engine *e, int *fds, unsigned *n)
+{
+    struct priv_msg answer = { 0 };
+    int rc = priv_ask(e->channel, PRIV_TUN, 0, &answer, fds, PRIV_FDS_MAX);
+    *n = rc ? 0 : answer.n_fds;
+    e->tun_offload = tun_offload_unpack(rc ? 0 : answer.index);
+    return rc;
+}
+
+/* With the pool there already. Without steering all goes on: workers hand packets to each other then. */
+static void take_steering(struct engine *e)
+{
+    struct priv_msg answer = { 0 };
+    int fds[PRIV_FDS_MAX];
+    int rc = priv_ask(e->channel, PRIV_STEER, 0, &answer, fds, PRIV_FDS_MAX);
+    unsigned n = rc ? 0 : answer.n_fds;
+    if (n == 2 && steer_map(&e->steer, fds[0], fds[1], e->pool.slots))
+        snprintf(answer.text, sizeof answer.text, "cannot map eBPF tables: %s", strerror(errno));
+    snprintf(e->steer_why, sizeof e->steer_why, "%s", answer.text);
+    while (n)
+        close(fds[--n]);
+    e->pool.steer = &e->steer;
+}
+
 /* The pool and a TUN queue for each worker, when g is the first generation with a VPN. */
 static int add_vpn(struct engine *e, const struct generation *g, struct gen_msg **msg)
 {
     int fds[PRIV_FDS_MAX];
     unsigned n = 0;
-    int rc = take_fds(e, PRIV_TUN, 0, fds, &n);
+    int rc = take_tun(e, fds, &n);
     if (!rc && n != e->n_workers)
         rc = ERR_BUG;
     if (!rc)
@@ -169,6 +198,7 @@ static int add_vpn(struct engine *e, const struct generation *g, struct gen_msg 
             rc = ERR_NOMEM;
     }
     if (!rc) {
+        take_steering(e);
         pool_reserve(&e->pool, g->users); /* before anybody can ask for an address */
         return 0;
     }
@@ -299,7 +329,7 @@ static int start_workers(struct engine *e)
 {
     int tun[PRIV_FDS_MAX], listeners[PRIV_FDS_MAX];
     unsigned n_tun = 0, n = 0;
-    int rc = e->gen->cfg->vpn_on ? take_fds(e, PRIV_TUN, 0, tun, &n_tun) : 0;
+    int rc = e->gen->cfg->vpn_on ? take_tun(e, tun, &n_tun) : 0;
     e->worker = calloc(CONFIG_THREADS_MAX, sizeof *e->worker);
     if (!e->worker)
         return ERR_NOMEM;
@@ -311,6 +341,8 @@ static int start_workers(struct engine *e)
     }
     if (!rc && (!e->n_workers || (n_tun && n_tun != e->n_workers)))
         rc = ERR_BUG;
+    if (!rc && n_tun)
+        take_steering(e);
     for (unsigned i = 0; !rc && i < e->n_workers; i++)
         rc = worker_start(&e->worker[i], e, i, all[i], n, n_tun ? tun[i] : -1);
     return rc;
@@ -435,6 +467,7 @@ int engine_main(void)
     generation_unref(e.gen);
     tls_ticket_keys_free(e.tickets);
     pool_fini(&e.pool);
+    steer_unmap(&e.steer);
     free(e.worker);
     digest_fini();
     return atomic_load(&e.failed) ? 1 : 0;

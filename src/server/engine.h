@@ -9,9 +9,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "priv/channel.h"
 #include "server/engine_certs.h"
 #include "server/generation.h"
 #include "server/pool.h"
+#include "tun/steer.h"
 
 struct worker;
 struct call;
@@ -28,7 +30,10 @@ struct engine {
     struct cert_news news;        /* under reload_lock */
     bool refresh_again;           /* a refresh failed for a passing reason; under reload_lock */
     struct pool pool;
-    struct worker *worker; /* n_workers */
+    struct tun_offload tun_offload; /* of the interface; as steer_why, written once, with the VPN */
+    struct steer_tables steer;      /* which queue the kernel puts packets in: told by pool and engine_iid_*() */
+    char steer_why[PRIV_TEXT_MAX];  /* why there is no steering; under reload_lock */
+    struct worker *worker;          /* n_workers */
     unsigned n_workers;
     uint64_t started_ms;        /* monotonic */
     int64_t started_s;          /* Unix */

@@ -161,6 +161,9 @@ static int get_status(struct engine *e, json_t **answer)
         (json_int_t)n->login_failed, "handed_over", (json_int_t)n->handed_over, "handover_dropped",
         (json_int_t)s.inbox_dropped, "unknown_destination", (json_int_t)n->unknown_dst);
     json_object_set_new(*answer, "certificates", cert_status_json(e->gen, time(NULL)));
+    json_object_update_new(*answer, json_pack("{s:s s:s s:s}", "offload", tun_offload_text(e->tun_offload), "steering",
+                                              e->steer.ip4 ? "ebpf" : "handover", "steering_reason",
+                                              cfg->vpn_on ? e->steer_why : "there is no vpn section"));
     if (cfg->offload_on)
         json_object_set_new(*answer, "front", front_status_json(e->gen, time(NULL)));
     pthread_mutex_unlock(&e->reload_lock);

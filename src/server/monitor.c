@@ -269,6 +269,12 @@ static void answer(struct monitor *m, const struct priv_msg *ask, struct priv_ms
     case PRIV_TUN:
         if (at_start || m->next_inside)
             out->status = setup_take_tun(&m->setup, fds, &out->n_fds);
+        out->index = tun_offload_pack(m->setup.offload);
+        return;
+    case PRIV_STEER:
+        if (at_start || m->next_inside)
+            out->status = setup_take_steer(&m->setup, fds, &out->n_fds);
+        snprintf(out->text, sizeof out->text, "%s", m->setup.steer_why);
         return;
     case PRIV_CONTROL:
         if (at_start)
@@ -309,7 +315,7 @@ static void answer(struct monitor *m, const struct priv_msg *ask, struct priv_ms
 
 static bool is_lent(enum priv_request type)
 {
-    return type == PRIV_LISTENERS || type == PRIV_TUN || type == PRIV_CONTROL;
+    return type == PRIV_LISTENERS || type == PRIV_TUN || type == PRIV_STEER || type == PRIV_CONTROL;
 }
 
 /* One request; false when the engine is gone. */

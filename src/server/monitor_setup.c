@@ -104,6 +104,22 @@ static void close_all(int *fds, unsigned n)
 void setup_close_tun(struct setup *s)
 {
     close_all(s->tun, CONFIG_THREADS_MAX);
+    steer_close(&s->steer);
+}
+
+/* Never a reason not to serve: without it the workers hand packets to each other. */
+static void steering_open(struct setup *s, const struct config *cfg, const struct tun_net4 *nets, size_t n)
+{
+    s->steer_why[0] = 0;
+    if (cfg->vpn.steering == CONFIG_OFF)
+        snprintf(s->steer_why, sizeof s->steer_why, "vpn.steering is off");
+    else if (s->threads < 2)
+        snprintf(s->steer_why, sizeof s->steer_why, "there is one worker, which has all calls");
+    else if (steer_open(&s->steer, s->tun[0], nets, n, s->steer_why, sizeof s->steer_why))
+        log_info(NULL, "steering", "workers hand packets to each other: the kernel does not tell them apart",
+                 LOG_S("reason", s->steer_why),
+                 LOG_S("remedy", "nothing must be done; for more speed with several workers give the service CAP_BPF, "
+                                 "as systemd's root has it, and allow bpf() in the container"));
 }
 
 static int inside_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
@@ -118,19 +134,21 @@ static int inside_open(struct setup *s, const struct config *cfg, char *err, siz
                             .server_ip4 = config_server_ip4(cfg),
                             .nets = nets,
                             .n_nets = n,
-                            .ip6_iid = cfg->vpn.ipv6 ? setup_ip6_iid : NULL };
+                            .ip6_iid = cfg->vpn.ipv6 ? setup_ip6_iid : NULL,
+                            .offload = false /* tun/queue.c moves packets as they travel */ };
     char why[300];
     int rc = tun_overlap_check(nets, n, p.name, why, sizeof why);
     if (rc) {
         snprintf(err, cap, "%s:%d: %s", cfg->vpn.network[0].file, cfg->vpn.network[0].line, why);
         return ERR_SYSTEM;
     }
-    rc = tun_device_open(&p, s->tun, why, sizeof why);
+    rc = tun_device_open(&p, s->tun, &s->offload, why, sizeof why);
     if (rc) {
         snprintf(err, cap, "vpn: %s", why);
         return rc;
     }
     s->tun_open = true;
+    steering_open(s, cfg, nets, n);
     rc = nat_install(p.name, nets, n, cfg->vpn.nat == CONFIG_NAT_AUTO, why, sizeof why);
     if (!rc) {
         s->nat = true;
@@ -172,7 +190,7 @@ int setup_inside_open(struct setup *s, const struct config *cfg, char *err, size
 
 int setup_open(struct setup *s, const struct config *cfg, char *err, size_t cap)
 {
-    *s = (struct setup){ .control = -1 };
+    *s = (struct setup){ .control = -1, .steer = { -1, -1, -1 } };
     memset(s->listeners, -1, sizeof s->listeners);
     memset(s->tun, -1, sizeof s->tun);
     cpu_set_t cpus;
@@ -208,6 +226,12 @@ int setup_take_listeners(struct setup *s, unsigned worker, int *fds, uint32_t *n
 int setup_take_tun(struct setup *s, int *fds, uint32_t *n)
 {
     return s->tun_open ? take(s->tun, s->threads, fds, n) : ERR_USAGE;
+}
+
+int setup_take_steer(struct setup *s, int *fds, uint32_t *n)
+{
+    const int have[] = { s->steer.map4, s->steer.map6 };
+    return take(have, 2, fds, n);
 }
 
 int setup_take_control(struct setup *s, int *fds, uint32_t *n)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "server/config.h"
+#include "tun/steer.h"
 
 /* fe80::1 is our end inside every tunnel. */
 extern const uint8_t setup_ip6_iid[8];
@@ -19,6 +20,9 @@ struct setup {
     unsigned n_listen;
     int tun[CONFIG_THREADS_MAX];
     bool tun_open;
+    struct tun_offload offload; /* of the interface */
+    struct steer steer;
+    char steer_why[200]; /* why there is no steering */
     int control;
     char *control_path;
     bool nat;
@@ -43,8 +47,10 @@ const char *setup_bind_remedy(int error);
 /* Lends the descriptors to the engine; the monitor's copies are closed by setup_close_given(). */
 MUST_USE int setup_take_listeners(struct setup *s, unsigned worker, int *fds, uint32_t *n);
 MUST_USE int setup_take_tun(struct setup *s, int *fds, uint32_t *n);
+/* The tables for IPv4 and IPv6. ERR_USAGE: there is no steering, steer_why says why. */
+MUST_USE int setup_take_steer(struct setup *s, int *fds, uint32_t *n);
 MUST_USE int setup_take_control(struct setup *s, int *fds, uint32_t *n);
 void setup_close_given(struct setup *s); /* all of them */
-void setup_close_tun(struct setup *s);
+void setup_close_tun(struct setup *s);   /* and what steers; the interface keeps its program */
 
 #endif

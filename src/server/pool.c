@@ -83,6 +83,14 @@ static int take_fixed(const struct pool *p, uint32_t ip, uint32_t *slot)
     return p->state[*slot] & POOL_TAKEN ? ERR_AGAIN : 0;
 }
 
+/* worker: -1 for nobody. Under the lock. */
+static void set_owner(struct pool *p, uint32_t slot, int worker)
+{
+    atomic_store_explicit(&p->owner[slot], (uint8_t)(worker + 1), memory_order_release);
+    if (p->steer)
+        steer_set4(p->steer, slot, worker);
+}
+
 int pool_take(struct pool *p, uint32_t fixed, unsigned worker, uint32_t *ip)
 {
     uint32_t slot;
@@ -91,7 +99,7 @@ int pool_take(struct pool *p, uint32_t fixed, unsigned worker, uint32_t *ip)
     if (!rc) {
         p->state[slot] |= POOL_TAKEN;
         p->free--;
-        atomic_store_explicit(&p->owner[slot], (uint8_t)(worker + 1), memory_order_release);
+        set_owner(p, slot, (int)worker);
         *ip = slot_ip(p, slot);
     }
     pthread_mutex_unlock(&p->lock);
@@ -107,7 +115,7 @@ void pool_give(struct pool *p, uint32_t ip)
     if (p->state[slot] & POOL_TAKEN) {
         p->state[slot] &= (uint8_t)~POOL_TAKEN;
         p->free++;
-        atomic_store_explicit(&p->owner[slot], 0, memory_order_relaxed);
+        set_owner(p, slot, -1);
     }
     pthread_mutex_unlock(&p->lock);
 }

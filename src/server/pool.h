@@ -12,6 +12,7 @@
 
 #include "auth/users.h"
 #include "server/config.h"
+#include "tun/steer.h"
 
 struct pool_net {
     uint32_t base, last; /* host order, inclusive */
@@ -24,8 +25,9 @@ struct pool {
     uint32_t slots; /* addresses in all networks, usable or not */
     uint32_t free;  /* usable ones not taken; reserved ones count only while not taken */
     uint32_t hint;
-    uint8_t *state;         /* per slot: POOL_* bits; under the lock */
-    _Atomic uint8_t *owner; /* per slot: worker + 1, 0: nobody */
+    uint8_t *state;             /* per slot: POOL_* bits; under the lock */
+    _Atomic uint8_t *owner;     /* per slot: worker + 1, 0: nobody */
+    struct steer_tables *steer; /* told of owners; NULL: none */
     pthread_mutex_t lock;
 };
 

@@ -16,6 +16,19 @@
 
 #include "tun/netlink.h"
 
+/* Linux 6.2 has them, older headers do not. */
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+
+/*
+ * Packets that the ring between the kernel and us holds. It drops from its end, and knows nothing of calls, delay or
+ * ECN: it must never be the place where packets wait. That place is the calls' own queues, which are filled from it in
+ * bursts of all calls; the kernel's 500 do not last until a busy worker comes around.
+ */
+#define RING_PACKETS 4096
+
 __attribute__((format(printf, 3, 4))) static int fail(char *err, size_t cap, const char *fmt, ...)
 {
     va_list ap;
@@ -48,10 +61,52 @@ static int queue_open(const char *name, const char *option, short more_flags, ch
     return -1;
 }
 
-int tun_device_new(const char *name, const char *option, int *fd, char *err, size_t err_cap)
+/* Of the interface, whichever of its queues is asked. */
+static struct tun_offload offload_open(int fd, bool wanted)
 {
+    const unsigned tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+    if (wanted && ioctl(fd, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) == 0)
+        return (struct tun_offload){ .tso = true, .uso = true };
+    if (wanted && ioctl(fd, TUNSETOFFLOAD, tso) == 0)
+        return (struct tun_offload){ .tso = true };
+    return (struct tun_offload){ 0 }; /* as queue_open() left it */
+}
+
+const char *tun_offload_text(struct tun_offload o)
+{
+    return o.uso ? "tso,uso" : o.tso ? "tso" : "off";
+}
+
+uint32_t tun_offload_pack(struct tun_offload o)
+{
+    return (uint32_t)o.tso | (uint32_t)o.uso << 1;
+}
+
+struct tun_offload tun_offload_unpack(uint32_t bits)
+{
+    return (struct tun_offload){ .tso = bits & 1, .uso = bits & 2 };
+}
+
+/* Best effort: what the ring loses is sent again. */
+static void ring_size(struct netlink *nl)
+{
+    int rc = netlink_link_txqlen(nl, RING_PACKETS);
+    (void)rc;
+}
+
+int tun_device_new(const char *name, const char *option, bool offload, int *fd, struct tun_offload *got, char *err,
+                   size_t err_cap)
+{
+    struct netlink nl;
     *fd = queue_open(name, option, IFF_TUN_EXCL, err, err_cap);
-    return *fd < 0 ? ERR_SYSTEM : 0;
+    if (*fd < 0)
+        return ERR_SYSTEM;
+    *got = offload_open(*fd, offload);
+    if (!netlink_open(&nl, name)) {
+        ring_size(&nl);
+        netlink_close(&nl);
+    }
+    return 0;
 }
 
 void tun_device_ipv6(const char *name, bool on)
@@ -73,6 +128,7 @@ static int configure(const struct tun_params *p, char *err, size_t err_cap)
     if (rc)
         return fail(err, err_cap, "interface %s: netlink: %s", p->name, strerror(errno));
     const char *step = "set the MTU of";
+    ring_size(&nl);
     rc = netlink_link_mtu(&nl, (uint32_t)p->mtu);
     if (!rc && !p->ip6_iid)
         tun_device_ipv6(p->name, false); /* before it comes up, so that the kernel never gives it an address */
@@ -106,7 +162,7 @@ static int configure(const struct tun_params *p, char *err, size_t err_cap)
     return rc;
 }
 
-int tun_device_open(const struct tun_params *p, int *fds, char *err, size_t err_cap)
+int tun_device_open(const struct tun_params *p, int *fds, struct tun_offload *got, char *err, size_t err_cap)
 {
     unsigned n = 0;
     for (; n < p->queues; n++) {
@@ -114,8 +170,10 @@ int tun_device_open(const struct tun_params *p, int *fds, char *err, size_t err_
         if (fds[n] < 0)
             break;
     }
-    if (n == p->queues && !configure(p, err, err_cap))
+    if (n == p->queues && !configure(p, err, err_cap)) {
+        *got = offload_open(fds[0], p->offload);
         return 0;
+    }
     while (n > 0)
         close(fds[--n]);
     return ERR_SYSTEM;

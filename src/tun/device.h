@@ -16,6 +16,12 @@ struct tun_net4 {
     uint8_t prefix;
 };
 
+/* What the kernel leaves to us, and takes from us (ip/offload.h). */
+struct tun_offload {
+    bool tso; /* TCP super-packets of both families, and checksums undone */
+    bool uso; /* UDP's too: Linux 6.2 */
+};
+
 struct tun_params {
     const char *name;    /* interface name */
     unsigned queues;     /* one a worker */
@@ -24,19 +30,27 @@ struct tun_params {
     const struct tun_net4 *nets;
     size_t n_nets;          /* routes to nets[1..] are added */
     const uint8_t *ip6_iid; /* 8 bytes: fe80::/64 with this identifier is added; NULL: IPv6 is switched off */
+    bool offload;           /* wanted */
 };
 
 /*
  * Opens `queues` descriptors (IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR, non-blocking) and configures the
- * interface. On failure nothing is left; err says what and what to do. fds has room for queues.
+ * interface. On failure nothing is left; err says what and what to do. fds has room for queues; got: the offloads that
+ * this kernel has, none when they were not wanted.
  */
-MUST_USE int tun_device_open(const struct tun_params *p, int *fds, char *err, size_t err_cap);
+MUST_USE int tun_device_open(const struct tun_params *p, int *fds, struct tun_offload *got, char *err, size_t err_cap);
 
 /*
  * One queue of an interface that must not exist yet, with nothing configured: the client's. `option` is what the
- * operator chose the name with, for err.
+ * operator chose the name with, for err. offload: whether they are wanted; got: which there are.
  */
-MUST_USE int tun_device_new(const char *name, const char *option, int *fd, char *err, size_t err_cap);
+MUST_USE int tun_device_new(const char *name, const char *option, bool offload, int *fd, struct tun_offload *got,
+                            char *err, size_t err_cap);
+
+/* "tso,uso", "tso" or "off". And as a number, for messages between processes. */
+const char *tun_offload_text(struct tun_offload o);
+uint32_t tun_offload_pack(struct tun_offload o);
+struct tun_offload tun_offload_unpack(uint32_t bits);
 
 /* Whether the kernel speaks IPv6 on the interface at all. Best effort. */
 void tun_device_ipv6(const char *name, bool on);

@@ -73,6 +73,14 @@ int netlink_link_mtu(struct netlink *nl, uint32_t mtu)
     return talk(nl, h);
 }
 
+int netlink_link_txqlen(struct netlink *nl, uint32_t packets)
+{
+    _Alignas(struct nlmsghdr) char buf[MSG_LEN];
+    struct nlmsghdr *h = link_begin(nl, buf, RTM_NEWLINK, 0, 0);
+    mnl_attr_put_u32(h, IFLA_TXQLEN, packets);
+    return talk(nl, h);
+}
+
 int netlink_link_no_auto6(struct netlink *nl)
 {
     _Alignas(struct nlmsghdr) char buf[MSG_LEN];

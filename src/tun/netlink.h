@@ -23,7 +23,8 @@ struct netlink {
 MUST_USE int netlink_open(struct netlink *nl, const char *ifname);
 void netlink_close(struct netlink *nl);
 MUST_USE int netlink_link_mtu(struct netlink *nl, uint32_t mtu);
-MUST_USE int netlink_link_no_auto6(struct netlink *nl); /* IFLA_INET6_ADDR_GEN_MODE none */
+MUST_USE int netlink_link_txqlen(struct netlink *nl, uint32_t packets); /* all its rings follow at once */
+MUST_USE int netlink_link_no_auto6(struct netlink *nl);                 /* IFLA_INET6_ADDR_GEN_MODE none */
 MUST_USE int netlink_link_up(struct netlink *nl);
 MUST_USE int netlink_link_down(struct netlink *nl);
 MUST_USE int netlink_link_del(struct netlink *nl);

@@ -50,5 +50,7 @@ uint32_t steer_hash6(const uint8_t iid[8]);
 /* worker: -1 for nobody. Any thread. */
 void steer_set4(struct steer_tables *t, uint32_t slot, int worker);
 void steer_set6(struct steer_tables *t, const uint8_t iid[8], int worker);
+/* As with -1, but leaves an entry that has gone over to another worker's call as it is. */
+void steer_drop6(struct steer_tables *t, const uint8_t iid[8], int worker);
 
 #endif
