@@ -88,9 +88,14 @@ void conn_timer(struct conn *c, uint64_t ms)
         c->timer.deadline_ms = 0; /* no memory for a timer: the next I/O or stop ends it */
 }
 
+uint64_t conn_handshake_ms(const struct conn *c)
+{
+    return (uint64_t)c->gen->cfg->limits.handshake_timeout_s * 1000;
+}
+
 uint64_t conn_intro_end(const struct conn *c)
 {
-    return c->accepted_ms + (uint64_t)c->gen->cfg->limits.handshake_timeout_s * 1000;
+    return c->accepted_ms + conn_handshake_ms(c);
 }
 
 /* ---- short answers ---- */
@@ -442,6 +447,14 @@ static bool handshake_begun(struct conn *c)
     return c->tls;
 }
 
+void conn_refuse_handshake(struct conn *c)
+{
+    conn_refuse(c, "handshake-limit", "more TLS handshakes wait than can be done in time", NULL,
+                "an attack, or everybody dials at once; limits.handshake-timeout, worker.threads, or an ECDSA "
+                "certificate");
+    conn_free(c);
+}
+
 void conn_handshake(struct conn *c)
 {
     int rc = handshake_begun(c) ? tls_stream_handshake(c->tls) : ERR_NOMEM;
@@ -499,14 +512,10 @@ static void on_timer(struct timer_entry *e, uint64_t now_ms)
 void conn_begin_tls(struct conn *c)
 {
     c->state = CONN_HANDSHAKE;
-    if (!handshakes_full(&c->w->handshakes, (uint64_t)c->gen->cfg->limits.handshake_timeout_s * 1000)) {
+    if (handshakes_full(&c->w->handshakes, conn_handshake_ms(c)))
+        conn_refuse_handshake(c);
+    else
         net_fd_want(c->nf, NET_READ);
-        return;
-    }
-    conn_refuse(c, "handshake-limit", "more TLS handshakes wait than can be done in time", NULL,
-                "an attack, or everybody dials at once; limits.handshake-timeout, worker.threads, or "
-                "an ECDSA certificate");
-    conn_free(c);
 }
 
 void conn_begin_plain(struct conn *c, const char *authority)

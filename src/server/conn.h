@@ -74,8 +74,12 @@ void conn_refuse(struct conn *c, const char *cause, const char *what, const char
 /* The address that was dialled, for the log. */
 void conn_local(const struct conn *c, char *out, size_t cap);
 
-/* For handshakes.c: the next step of the TLS handshake, and what it leads to. c may be gone. */
+/* For handshakes.c: the next step of the TLS handshake, and what it leads to; or there is no time for it. c may be
+ * gone.
+ */
 void conn_handshake(struct conn *c);
+void conn_refuse_handshake(struct conn *c);
+uint64_t conn_handshake_ms(const struct conn *c); /* limits.handshake-timeout */
 
 /* The one place where a connection ends. */
 void conn_free(struct conn *c);

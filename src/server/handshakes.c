@@ -4,15 +4,14 @@
 
 #include "server/conn.h"
 
-void pace_turn(struct pace *p, uint64_t now_ns, unsigned served, unsigned left)
+void pace_turn(struct pace *p, uint64_t start_ns, uint64_t end_ns, unsigned served, unsigned left)
 {
-    /* Only a list that was never empty in between tells how fast it moves. */
-    if (p->behind && served) {
-        uint64_t each = (now_ns - p->since_ns) / served;
-        p->each_ns = p->each_ns ? p->each_ns - p->each_ns / 8 + each / 8 : each;
-    }
+    if (p->behind)
+        p->each_ns = p->each_ns - p->each_ns / 8 + (end_ns - p->since_ns) / served / 8;
+    else if (left)
+        p->each_ns = (end_ns - start_ns) / served;
     p->behind = left > 0;
-    p->since_ns = now_ns;
+    p->since_ns = end_ns;
 }
 
 bool pace_too_long(const struct pace *p, unsigned n, uint64_t limit_ms)
@@ -51,16 +50,21 @@ void handshakes_remove(struct handshakes *h, struct conn *c)
     h->n--;
 }
 
-/* Those that came in this round and were not served stop being watched, or the loop would tell of them again. */
+/*
+ * Those that came in this round and were not served stop being watched, or the loop would tell of them again; unless
+ * there is no hope for them, and nothing was done for them yet.
+ */
 static void sleep_on(struct handshakes *h)
 {
-    struct conn *c;
-    TAILQ_FOREACH_REVERSE(c, &h->waiting, conn_queue, queue_link)
-    {
-        if (c->asleep)
-            return;
-        c->asleep = true;
-        net_fd_want(c->nf, 0);
+    struct conn *c, *before;
+    for (c = TAILQ_LAST(&h->waiting, conn_queue); c && !c->asleep; c = before) {
+        before = TAILQ_PREV(c, conn_queue, queue_link);
+        if (!c->tls && handshakes_full(h, conn_handshake_ms(c))) {
+            conn_refuse_handshake(c);
+        } else {
+            c->asleep = true;
+            net_fd_want(c->nf, 0);
+        }
     }
 }
 
@@ -78,10 +82,10 @@ void handshakes_turn(struct worker *w)
         now = uv_hrtime();
     }
     if (!served) {
-        h->pace.behind = false;
+        h->pace.behind = false; /* those that were left are gone */
         return;
     }
-    pace_turn(&h->pace, now, served, h->n);
+    pace_turn(&h->pace, start, now, served, h->n);
     sleep_on(h);
     if (h->n)
         net_loop_again(&w->loop);

@@ -24,13 +24,13 @@ TAILQ_HEAD(conn_queue, conn);
 
 /* How long one that waits takes, by the clock. Pure. */
 struct pace {
-    uint64_t each_ns; /* 0: not known yet */
+    uint64_t each_ns; /* while behind: with all else that happened between the turns */
     uint64_t since_ns;
     bool behind; /* some were left waiting at since_ns */
 };
 
-/* A turn ended at now_ns in which `served` were served and `left` wait on. */
-void pace_turn(struct pace *p, uint64_t now_ns, unsigned served, unsigned left);
+/* A turn in which `served` (at least one) were served, and after which `left` wait on. */
+void pace_turn(struct pace *p, uint64_t start_ns, uint64_t end_ns, unsigned served, unsigned left);
 
 /*
  * Is a list of n too long for those at its end? A handshake waits in it twice, and half of the time that it has is the
