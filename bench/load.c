@@ -3,8 +3,9 @@
  *
  *   rate    --total N --concurrency K   dials N calls, K at once, and hangs each up when it is up
  *   dial    --total N                   the same one at a time
- *   hold    --total N --concurrency K   keeps N calls up, says so, and hangs up when standard input ends
- *   tunnel  --tun NAME                  one call attached to a TUN device
+ *   hold    --total N --concurrency K   keeps N calls up, says so, and hangs up when standard input ends; a line
+ *                                       "move ADDRESS" there: an echo through each call within a second
+ *   tunnel  --tun NAME [--calls N]      N calls attached to one TUN device
  *
  * A dial is everything from the TCP connection to IPCP done both ways. Without any call:
  *
@@ -28,18 +29,18 @@
 #include "auth/users.h"
 #include "base/digest.h"
 #include "load_call.h"
+#include "load_echo.h"
 #include "load_tunnel.h"
 #include "load_web.h"
 #include "tool.h"
 
-enum { RECORDS = 16, DIAL_MS = 30000 };
+enum { RECORDS = 16, DIAL_MS = 30000, MOVE_MS = 1000, MOVE_WAIT_MS = 3000 };
 
 struct load {
     struct call_cfg cfg;
     unsigned total, at_once;
     bool json, hold;
-    const char *tun;
-    int mtu;
+    struct tunnel_cfg tunnel;
     const char *mode, *path;
     char *sni, *sigalgs; /* not const for OpenSSL's macros */
     unsigned ms_long;
@@ -52,6 +53,7 @@ struct load {
     const char *why; /* of the first failure */
     uint64_t first_ns, last_ns;
     double *ms; /* of each dial that came up */
+    struct echo echo;
 };
 
 static int by_value(const void *a, const void *b)
@@ -136,20 +138,21 @@ static unsigned in_progress(const struct load *l)
     return l->started - l->failed - (l->hold ? l->up : l->ended);
 }
 
-/* False when a while has passed without any event. */
+/* False when a while has passed without any event, or standard input has something. */
 static bool wait_events(struct load *l, int timeout_ms)
 {
     struct epoll_event ev[64];
     int n = epoll_wait(l->ep, ev, 64, timeout_ms);
     if (n < 0 && errno != EINTR)
         tool_die_errno("epoll_wait");
+    bool typed = false;
     for (int i = 0; i < n; i++) {
         if (ev[i].data.ptr)
             drive(l, ev[i].data.ptr);
         else
-            return false;
+            typed = true;
     }
-    return n != 0;
+    return n != 0 && !typed;
 }
 
 static void dial_all(struct load *l)
@@ -166,15 +169,43 @@ static void dial_all(struct load *l)
     }
 }
 
-/* Answers echoes until standard input ends. */
+/* An echo through each call, their beginnings spread evenly. */
+static void move(struct load *l, const char *where)
+{
+    struct in_addr to;
+    if (inet_pton(AF_INET, where, &to) != 1)
+        tool_die("move: expected an address, not \"%s\"", where);
+    echo_begin(&l->echo, ntohl(to.s_addr));
+    uint64_t start = tool_now_ns(), last = start;
+    for (unsigned next = 0; next < l->total || l->echo.got < l->echo.sent;) {
+        uint64_t now = tool_now_ns(), due = (now - start) * l->total / (MOVE_MS * 1000000ull);
+        for (; next < l->total && next <= due; next++, last = now) {
+            if (l->calls[next].state == CALL_UP)
+                echo_send(&l->echo, &l->calls[next]);
+        }
+        if (next == l->total && now - last > MOVE_WAIT_MS * 1000000ull)
+            break;
+        wait_events(l, 1);
+    }
+    echo_report(&l->echo);
+}
+
+/* Answers echoes and does what standard input says until that ends. */
 static void hold(struct load *l)
 {
     struct epoll_event ev = { .events = EPOLLIN };
     if (epoll_ctl(l->ep, EPOLL_CTL_ADD, STDIN_FILENO, &ev) < 0)
         tool_die_errno("standard input must be a pipe or a terminal");
-    for (char c[64];;) {
-        if (!wait_events(l, -1) && read(STDIN_FILENO, c, sizeof c) <= 0)
+    for (char line[64];;) {
+        if (wait_events(l, -1))
+            continue;
+        ssize_t n = read(STDIN_FILENO, line, sizeof line - 1);
+        if (n <= 0)
             break;
+        line[n] = '\0';
+        line[strcspn(line, "\n")] = '\0';
+        if (strncmp(line, "move ", 5) == 0)
+            move(l, line + 5);
     }
     if (l->lost)
         fprintf(stderr, "gatehouse-load: %u calls were lost: %s\n", l->lost, l->why);
@@ -200,10 +231,16 @@ static int many(struct load *l)
     l->ms = calloc(l->total, sizeof *l->ms);
     if (l->ep < 0 || !l->calls || !l->ms)
         tool_die("out of memory");
+    if (l->hold) {
+        echo_init(&l->echo, l->calls, l->total);
+        l->cfg.data = echo_input;
+        l->cfg.arg = &l->echo;
+    }
     dial_all(l);
     report(l);
     if (l->hold)
         hold(l);
+    echo_fini(&l->echo);
     for (unsigned i = 0; i < l->started; i++)
         call_close(&l->calls[i]);
     bool good = l->failed + l->lost == 0;
@@ -230,22 +267,32 @@ static void usage(void)
     fprintf(stderr,
             "usage: gatehouse-load rate|dial|hold|tunnel --server ADDR:PORT --user NAME --password TEXT [--json]\n"
             "         [--total N] [--concurrency K] [--source FIRST --sources COUNT] [--tls 1.2|1.3]\n"
-            "         [--tun NAME] [--mtu BYTES]\n"
+            "         [--tun NAME] [--calls N] [--mtu BYTES]\n"
             "       gatehouse-load handshake|download|upload --server ADDR:PORT [--sni NAME] [--tls 1.2|1.3] [--json]\n"
             "         [--total N] [--concurrency K] [--sigalgs LIST] [--path PATH] [--ms TIME] [--bytes N]\n");
     exit(2);
 }
 
 static const struct option options[] = {
-    { "server", required_argument, NULL, 's' },      { "user", required_argument, NULL, 'u' },
-    { "password", required_argument, NULL, 'p' },    { "total", required_argument, NULL, 'n' },
-    { "concurrency", required_argument, NULL, 'k' }, { "source", required_argument, NULL, 'a' },
-    { "sources", required_argument, NULL, 'c' },     { "tls", required_argument, NULL, 'v' },
-    { "tun", required_argument, NULL, 't' },         { "mtu", required_argument, NULL, 'm' },
-    { "sni", required_argument, NULL, 'S' },         { "sigalgs", required_argument, NULL, 'g' },
-    { "path", required_argument, NULL, 'P' },        { "ms", required_argument, NULL, 'T' },
-    { "bytes", required_argument, NULL, 'b' },       { "json", no_argument, NULL, 'j' },
-    { "insecure", no_argument, NULL, 'i' },          { NULL, 0, NULL, 0 },
+    { "server", required_argument, NULL, 's' },
+    { "user", required_argument, NULL, 'u' },
+    { "password", required_argument, NULL, 'p' },
+    { "total", required_argument, NULL, 'n' },
+    { "concurrency", required_argument, NULL, 'k' },
+    { "source", required_argument, NULL, 'a' },
+    { "sources", required_argument, NULL, 'c' },
+    { "tls", required_argument, NULL, 'v' },
+    { "tun", required_argument, NULL, 't' },
+    { "mtu", required_argument, NULL, 'm' },
+    { "sni", required_argument, NULL, 'S' },
+    { "sigalgs", required_argument, NULL, 'g' },
+    { "path", required_argument, NULL, 'P' },
+    { "ms", required_argument, NULL, 'T' },
+    { "bytes", required_argument, NULL, 'b' },
+    { "calls", required_argument, NULL, 'N' },
+    { "json", no_argument, NULL, 'j' },
+    { "insecure", no_argument, NULL, 'i' },
+    { NULL, 0, NULL, 0 },
 };
 
 static bool is_web(const struct load *l)
@@ -266,8 +313,9 @@ static void parse(struct load *l, int argc, char **argv)
         case 'a': l->cfg.n_sources = inet_pton(AF_INET, optarg, &l->cfg.source) == 1 ? 1 : (usage(), 0); break;
         case 'c': l->cfg.n_sources = (unsigned)strtoul(optarg, NULL, 10); break;
         case 'v': tls = optarg; break;
-        case 't': l->tun = optarg; break;
-        case 'm': l->mtu = (int)strtol(optarg, NULL, 10); break;
+        case 't': l->tunnel.tun = optarg; break;
+        case 'm': l->tunnel.mtu = (int)strtol(optarg, NULL, 10); break;
+        case 'N': l->tunnel.calls = (unsigned)strtoul(optarg, NULL, 10); break;
         case 'S': l->sni = optarg; break;
         case 'g': l->sigalgs = optarg; break;
         case 'P': l->path = optarg; break;
@@ -320,17 +368,22 @@ static int web(const struct load *l)
 
 int main(int argc, char **argv)
 {
-    struct load l = { .total = 1, .at_once = 1, .mtu = 1400, .path = "/", .ms_long = 1000, .body = 10ull << 20 };
+    struct load l = { .total = 1,
+                      .at_once = 1,
+                      .tunnel = { .mtu = 1400, .calls = 1 },
+                      .path = "/",
+                      .ms_long = 1000,
+                      .body = 10ull << 20 };
     parse(&l, argc, argv);
     signal(SIGPIPE, SIG_IGN);
     if (is_web(&l))
         return web(&l);
     if (strcmp(l.mode, "tunnel") == 0) {
-        if (!l.tun)
+        if (!l.tunnel.tun || !l.tunnel.calls)
             usage();
         SSL_CTX_set_read_ahead(l.cfg.tls, 1);
         SSL_CTX_set_default_read_buffer_len(l.cfg.tls, 256 * 1024);
-        return tunnel_run(&l.cfg, l.tun, l.mtu);
+        return tunnel_run(&l.cfg, &l.tunnel);
     }
     l.hold = strcmp(l.mode, "hold") == 0;
     if (strcmp(l.mode, "dial") == 0)

@@ -25,7 +25,7 @@
 #include "sstp/msg.h"
 #include "tool.h"
 
-enum { BULK = 512 * 1024, SMALL = 4096, RECORD = 16384 };
+enum { SMALL = 4096, RECORD = 16384, IN_OWN = SMALL + RECORD };
 enum { LCP_MRU = 1, LCP_AUTH = 3, LCP_MAGIC = 5, IPCP_ADDRESS = 3 };
 
 static const uint8_t sstp_request[] = { 0x10, 1, 0, 14, 0, 1, 0, 1, 0, 1, 0, 6, 0, 1 };
@@ -248,7 +248,7 @@ static void frame_input(struct call *c, struct rd frame)
         return;
     if (protocol == PPP_IP || protocol == PPP_IPV6) {
         if (c->cfg->data)
-            c->cfg->data(c->cfg->arg, frame);
+            c->cfg->data(c->cfg->arg, c, frame);
         return;
     }
     if (protocol == PPP_CHAP)
@@ -322,6 +322,8 @@ static void stream_input(struct call *c)
         else
             frame_input(c, pkt.payload);
     }
+    if (c->cfg->flush)
+        c->cfg->flush(c->cfg->arg);
     if (e == ERR_PEER)
         return fail(c, "SSTP packets out of step");
     c->in_len = rd_left(&r);
@@ -341,6 +343,45 @@ static void handshake_done(struct call *c)
     call_send(c, head, sizeof head - 1);
 }
 
+/* While a call is driven it reads into the memory of all calls; between two times it keeps a part of a packet. */
+static void borrow(struct call *c)
+{
+    if (!c->cfg->scratch)
+        return;
+    memcpy(c->cfg->scratch, c->in, c->in_len);
+    c->own = c->in;
+    c->in = c->cfg->scratch;
+    c->in_cap = c->cfg->scratch_len;
+}
+
+static void give_back(struct call *c)
+{
+    if (!c->cfg->scratch)
+        return;
+    if (c->in_len > IN_OWN) {
+        c->in_len = 0;
+        fail(c, "HTTP head too long");
+    }
+    memcpy(c->own, c->in, c->in_len);
+    c->in = c->own;
+}
+
+/* As many as there is room for. False when the socket has no more. */
+static bool read_records(struct call *c, unsigned *records)
+{
+    while (*records && c->in_cap - c->in_len >= RECORD) {
+        ERR_clear_error();
+        int n = SSL_read(c->ssl, c->in + c->in_len, (int)(c->in_cap - c->in_len));
+        if (n <= 0) {
+            c->lost = SSL_get_error(c->ssl, n) != SSL_ERROR_WANT_READ;
+            return false;
+        }
+        c->in_len += (size_t)n;
+        (*records)--;
+    }
+    return true;
+}
+
 bool call_drive(struct call *c, unsigned records)
 {
     if (c->state >= CALL_ENDED)
@@ -357,19 +398,17 @@ bool call_drive(struct call *c, unsigned records)
         handshake_done(c);
     }
     call_flush(c);
-    for (unsigned i = 0; i < records && c->state < CALL_ENDED; i++) {
-        ERR_clear_error();
-        int n = SSL_read(c->ssl, c->in + c->in_len, (int)(c->in_cap - c->in_len));
-        if (n <= 0) {
-            if (SSL_get_error(c->ssl, n) != SSL_ERROR_WANT_READ)
-                fail(c, "connection lost");
-            return false;
-        }
-        c->in_len += (size_t)n;
+    borrow(c);
+    bool more = true;
+    while (records && more && c->state < CALL_ENDED) {
+        more = read_records(c, &records);
         stream_input(c);
         call_flush(c);
     }
-    return c->state < CALL_ENDED;
+    give_back(c);
+    if (!more && c->lost)
+        fail(c, "connection lost");
+    return more && c->state < CALL_ENDED;
 }
 
 void call_hang_up(struct call *c)
@@ -395,8 +434,8 @@ void call_start(struct call *c, const struct call_cfg *cfg, unsigned index)
 {
     int one = 1;
     *c = (struct call){ .cfg = cfg, .start_ns = tool_now_ns() };
-    c->in_cap = (cfg->bulk ? BULK : SMALL) + RECORD;
-    c->out_cap = cfg->bulk ? BULK : SMALL;
+    c->in_cap = IN_OWN;
+    c->out_cap = cfg->out_cap ? cfg->out_cap : SMALL;
     c->in = malloc(c->in_cap);
     c->out = malloc(c->out_cap);
     c->ssl = SSL_new(cfg->tls);

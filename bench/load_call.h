@@ -26,6 +26,8 @@ enum call_state {
     CALL_FAILED, /* see why */
 };
 
+struct call;
+
 struct call_cfg {
     struct sockaddr_in server;
     struct in_addr source; /* first of n_sources consecutive addresses; 0: the kernel chooses */
@@ -33,8 +35,15 @@ struct call_cfg {
     SSL_CTX *tls;
     const char *user;
     uint8_t nt_hash[16];
-    bool bulk;                                 /* one call that carries traffic: large buffers, kept */
-    void (*data)(void *arg, struct rd packet); /* an IP packet for us; may be NULL */
+    size_t out_cap; /* bytes of plaintext that may wait for the socket; 0: a few */
+    /*
+     * For calls that carry traffic: memory that all of them read into, in large pieces; NULL: each has a little of its
+     * own. data: an IP packet for us, in memory that stays until flush(). Both may be NULL.
+     */
+    uint8_t *scratch;
+    size_t scratch_len;
+    void (*data)(void *arg, struct call *c, struct rd packet);
+    void (*flush)(void *arg);
     void *arg;
 };
 
@@ -47,8 +56,10 @@ struct call {
     uint64_t start_ns, up_ns;
     uint32_t ip4, server_ip4; /* host order */
     uint8_t *in, *out;        /* plaintext not yet whole, plaintext not yet sent; owned */
+    uint8_t *own;             /* of call_drive(): the call's own, while `in` is the scratch memory */
     size_t in_len, in_cap, out_at, out_len, out_cap;
     bool blocked; /* the socket takes no more for now */
+    bool lost;    /* nothing more comes from it */
     uint8_t cert_hash[32], nonce[32];
     uint8_t auth_expected[42];
     uint8_t hlak[32];

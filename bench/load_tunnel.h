@@ -1,13 +1,23 @@
 /*
- * The load client's data path: one call attached to a TUN device. The packed design of limit.c: TUN packets fill
- * records of 16 KiB while there are more, the socket is read in large pieces.
+ * The load client's data path: calls attached to one TUN device with offloads. A super-packet from the TUN is cut into
+ * records of the call that has its source address; what calls deliver is joined. One thread; a call whose socket is
+ * full loses packets and keeps no other waiting.
  */
 #ifndef GH_BENCH_LOAD_TUNNEL_H
 #define GH_BENCH_LOAD_TUNNEL_H
 
 #include "load_call.h"
 
-/* Dials, sets the TUN's address and MTU from IPCP, prints {"up": ...} and forwards until the call ends. Exit status. */
-int tunnel_run(struct call_cfg *cfg, const char *tun_name, int mtu);
+struct tunnel_cfg {
+    const char *tun;
+    int mtu;
+    unsigned calls;
+};
+
+/*
+ * Dials the calls, gives their addresses to the TUN, prints {"up": N, "ips": [...]} and forwards until a call ends,
+ * which is a failure, or until SIGTERM, when it prints {"up": 0, ...} with what was lost. Exit status.
+ */
+int tunnel_run(struct call_cfg *call, const struct tunnel_cfg *cfg);
 
 #endif

@@ -1,16 +1,18 @@
 /*
  * A UDP source and sink that cost little beside what is measured: sendmmsg and recvmmsg, a paced or unlimited rate.
  *
- *   bench-udp send ADDR:PORT --size BYTES --rate PPS --ms N    prints {"sent": N, "seconds": S}
+ *   bench-udp send ADDR:PORT --size BYTES --rate PPS --ms N [--gso]    prints {"sent": N, "seconds": S}
  *   bench-udp recv ADDR:PORT                                   one line {"received": N, "seconds": S} for each run
  *
  * A run at the sink begins with the first packet and ends 300 ms after the last one; seconds is first to last packet.
- * `--rate 0` is as fast as possible. The sink answers nothing.
+ * `--rate 0` is as fast as possible. `--gso` gives the kernel up to 32 datagrams as one (UDP_SEGMENT), as QUIC servers
+ * do. The sink answers nothing.
  */
 #include "tool.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +21,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 32, SIZE_MAX_UDP = 2048 };
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
 
-static uint8_t payload[SIZE_MAX_UDP];
+enum { BATCH = 32, SIZE_MAX_UDP = 2048, GSO_BYTES = 65000 };
+
+static uint8_t payload[SIZE_MAX_UDP * BATCH];
 
 static int socket_udp(void)
 {
@@ -49,12 +55,26 @@ static void burst(int s, unsigned n, size_t size)
     }
 }
 
-static void run_send(const char *where, size_t size, double rate, unsigned ms)
+/* The same with as many as the kernel takes at once. */
+static void burst_gso(int s, unsigned n, size_t size)
+{
+    unsigned most = (unsigned)(GSO_BYTES / size);
+    for (unsigned done = 0, k; done < n; done += k) {
+        k = n - done < most ? n - done : most;
+        if (send(s, payload, k * size, 0) < 0 && errno != ENOBUFS && errno != EAGAIN && errno != ECONNREFUSED)
+            tool_die_errno("send");
+    }
+}
+
+static void run_send(const char *where, size_t size, double rate, unsigned ms, bool gso)
 {
     struct sockaddr_in to = tool_addr(where);
     int s = socket_udp();
     if (connect(s, (struct sockaddr *)&to, sizeof to) < 0)
         tool_die_errno("connect");
+    int segment = (int)size;
+    if (gso && setsockopt(s, IPPROTO_UDP, UDP_SEGMENT, &segment, sizeof segment) < 0)
+        tool_die_errno("UDP_SEGMENT");
     uint64_t start = tool_now_ns(), end = start + (uint64_t)ms * 1000000u, now = start;
     uint64_t sent = 0;
     while (now < end) {
@@ -65,7 +85,7 @@ static void run_send(const char *where, size_t size, double rate, unsigned ms)
         if (rate > 0 && n < BATCH && (double)n < rate / 5000) {
             nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
         } else if (n) {
-            burst(s, n, size);
+            gso ? burst_gso(s, n, size) : burst(s, n, size);
             sent += n;
         }
         now = tool_now_ns();
@@ -115,25 +135,29 @@ int main(int argc, char **argv)
         { "size", required_argument, NULL, 's' },
         { "rate", required_argument, NULL, 'r' },
         { "ms", required_argument, NULL, 'm' },
+        { "gso", no_argument, NULL, 'g' },
         { NULL, 0, NULL, 0 },
     };
     size_t size = 1372;
     double rate = 0;
     unsigned ms = 1000;
+    bool gso = false;
     for (int o; (o = getopt_long(argc, argv, "", opts, NULL)) != -1;) {
         switch (o) {
         case 's': size = strtoul(optarg, NULL, 10); break;
         case 'r': rate = strtod(optarg, NULL); break;
         case 'm': ms = (unsigned)strtoul(optarg, NULL, 10); break;
+        case 'g': gso = true; break;
         default: return 2;
         }
     }
     if (argc - optind != 2 || size < 1 || size > SIZE_MAX_UDP) {
-        fprintf(stderr, "usage: bench-udp send ADDR:PORT [--size BYTES] [--rate PPS] [--ms N] | recv ADDR:PORT\n");
+        fprintf(stderr,
+                "usage: bench-udp send ADDR:PORT [--size BYTES] [--rate PPS] [--ms N] [--gso] | recv ADDR:PORT\n");
         return 2;
     }
     if (strcmp(argv[optind], "send") == 0)
-        run_send(argv[optind + 1], size, rate, ms);
+        run_send(argv[optind + 1], size, rate, ms, gso);
     else
         run_recv(argv[optind + 1]);
     return 0;
