@@ -1,6 +1,6 @@
 #include "tunnel/window.h"
 
-enum { RUN_NONE, RUN_HIGH, RUN_LOW, RUN_SETTLE, RUN_MEASURE }; /* window_run.what */
+enum { RUN_NONE, RUN_HIGH, RUN_BUSY, RUN_SETTLE, RUN_MEASURE }; /* window_run.what */
 
 #define SETTLE_MS      20      /* after the old queue is gone */
 #define ROUND_TRIP_MAX 2000000 /* us: longer ones are taken for this */
@@ -28,7 +28,7 @@ static void set_state(struct window *w, enum window_state state, uint64_t bytes)
     if (bytes > WINDOW_MAX)
         bytes = WINDOW_MAX;
     w->bytes = state == WINDOW_CHECKING || state == WINDOW_BOUNDED ? (uint32_t)bytes : 0;
-    w->run.what = RUN_NONE;
+    w->run.what = w->load.what = RUN_NONE;
 }
 
 static void lift(struct window *w, uint64_t now_ms)
@@ -36,12 +36,25 @@ static void lift(struct window *w, uint64_t now_ms)
     w->until_ms = now_ms + ((uint64_t)WINDOW_RETRY_MS << w->vain);
     if (w->vain < WINDOW_RETRY_DOUBLES)
         w->vain++;
+    uint64_t bytes = 2 * (uint64_t)w->bytes;
     set_state(w, WINDOW_LIFTED, 0);
+    w->bytes = bytes > WINDOW_MAX ? 0 : (uint32_t)bytes;
+    w->load.from_ms = now_ms;
 }
 
 static void bound(struct window *w, uint64_t bytes)
 {
     w->vain = 0;
+    w->until_ms = 0;
+    set_state(w, WINDOW_BOUNDED, bytes);
+}
+
+/* Bounded by what may be a mistake: looked at again from the beginning, soon. */
+static void bound_in_doubt(struct window *w, uint64_t bytes, uint64_t now_ms)
+{
+    w->until_ms = now_ms + ((uint64_t)WINDOW_DOUBT_MS << w->vain);
+    if (w->vain < WINDOW_RETRY_DOUBLES)
+        w->vain++;
     set_state(w, WINDOW_BOUNDED, bytes);
 }
 
@@ -62,17 +75,26 @@ static void forget_base(struct window *w, const struct window_sample *s)
     w->base_us = s->min_rtt_us < s->rtt_us ? s->min_rtt_us : s->rtt_us;
 }
 
-static void run_add(struct window *w, uint8_t what, const struct window_sample *s, uint64_t now_ms)
+/* Not all at once: what the congestion window was once would go out in one burst, and be lost. */
+static void lifted_look(struct window *w, const struct window_sample *s, uint64_t now_ms)
 {
-    struct window_run *r = &w->run;
-
-    if (r->what != what) {
-        r->what = what;
-        r->looks = 0;
-        r->low_us = UINT32_MAX;
-        r->from_ms = now_ms;
-        r->from_delivered = s->delivered;
+    if (now_ms >= w->until_ms) {
+        forget_base(w, s);
+        set_state(w, WINDOW_OPEN, 0);
+    } else if (w->bytes && now_ms - w->load.from_ms >= s->rtt_us / 1000) {
+        w->load.from_ms = now_ms;
+        w->bytes += w->bytes / 2;
+        if (w->bytes > WINDOW_MAX)
+            w->bytes = 0;
     }
+}
+
+static void run_add(struct window_run *r, uint8_t what, const struct window_sample *s, uint64_t now_ms)
+{
+    if (r->what != what)
+        *r = (struct window_run){
+            .what = what, .low_us = UINT32_MAX, .from_ms = now_ms, .from_delivered = s->delivered
+        };
     r->looks++;
     if (s->rtt_us < r->low_us)
         r->low_us = s->rtt_us;
@@ -84,9 +106,15 @@ static uint64_t run_rate(const struct window_run *r, const struct window_sample 
     return ms && s->delivered > r->from_delivered ? (s->delivered - r->from_delivered) * 1000 / ms : 0;
 }
 
-static bool run_lasted(const struct window_run *r, uint64_t now_ms)
+/*
+ * Long enough for a rate, too: of one round trip at least, since what is lost and sent anew comes in lumps, and of some
+ * packets, or a second.
+ */
+static bool run_lasted(const struct window_run *r, const struct window_sample *s, uint32_t rtt_us, uint64_t now_ms)
 {
-    return now_ms - r->from_ms >= WINDOW_LAST_MS && r->looks >= WINDOW_LAST_LOOKS;
+    uint64_t ms = now_ms - r->from_ms;
+    bool enough = s->delivered - r->from_delivered >= WINDOW_LAST_BYTES || ms >= 10 * WINDOW_LAST_MS;
+    return enough && ms >= WINDOW_LAST_MS && ms >= rtt_us / 1000 && r->looks >= WINDOW_LAST_LOOKS;
 }
 
 /* One step down: half of the queue, if it is ours. False: nothing to gain, or nothing that we could set. */
@@ -95,51 +123,66 @@ static bool step_down(struct window *w, uint64_t rate, uint32_t rtt_us, uint64_t
     uint32_t goal_us = w->base_us + (rtt_us - w->base_us) / 2;
     if (goal_us < keep_us(w))
         goal_us = keep_us(w);
-    uint64_t have = w->bytes ? w->bytes : bytes_in(rate, rtt_us);
-    uint64_t bytes = have * goal_us / rtt_us;
+    uint64_t have = bytes_in(rate, rtt_us);
+    if (w->bytes && w->bytes < have)
+        have = w->bytes;
 
     if (bytes_in(rate, keep_us(w)) > WINDOW_MAX || have * 7 / 8 < WINDOW_MIN)
         return false;
     w->before_rtt_us = rtt_us;
     w->until_ms = now_ms + rtt_us / 1000 + SETTLE_MS;
-    set_state(w, WINDOW_CHECKING, bytes);
+    set_state(w, WINDOW_CHECKING, have * goal_us / rtt_us);
     return true;
 }
 
 static void open_look(struct window *w, const struct window_sample *s, uint64_t now_ms)
 {
-    run_add(w, s->rtt_us > high_us(w) ? RUN_HIGH : RUN_NONE, s, now_ms);
-    if (w->run.what != RUN_HIGH || !run_lasted(&w->run, now_ms))
+    run_add(&w->run, s->rtt_us > high_us(w) ? RUN_HIGH : RUN_NONE, s, now_ms);
+    if (w->run.what != RUN_HIGH || !run_lasted(&w->run, s, s->rtt_us, now_ms))
         return;
     uint64_t rate = run_rate(&w->run, s, now_ms);
-    uint32_t low_us = w->run.low_us;
     w->run.what = RUN_NONE; /* the next rate is of the next looks */
     /* A busy machine's pauses lower what we count, and lengthen round trips; a path that is fast in between is fast. */
     if (!s->app_limited && bytes_in(s->rate, keep_us(w)) > WINDOW_MAX)
         return;
     w->helped = false;
+    w->rate = w->usual = rate;
+    (void)step_down(w, rate, s->rtt_us, now_ms);
+}
+
+/* A step helped: the next one, or done. */
+static void checking_helped(struct window *w, uint64_t rate, uint32_t low_us, uint64_t now_ms)
+{
+    w->helped = true;
+    if (low_us > high_us(w) && step_down(w, w->rate, low_us, now_ms))
+        return;
+    uint64_t bytes = low_us > keep_us(w) ? (uint64_t)w->bytes * keep_us(w) / low_us : w->bytes;
+    bool slower = rate < w->usual / 2;
     w->rate = rate;
-    (void)step_down(w, rate, low_us, now_ms);
+    w->usual = slower ? rate : (w->usual + rate) / 2;
+    if (slower) /* the path; or we share it, and gave way */
+        bound_in_doubt(w, bytes, now_ms);
+    else
+        bound(w, bytes);
 }
 
 static void checking_judge(struct window *w, const struct window_sample *s, uint64_t now_ms)
 {
     uint64_t rate = run_rate(&w->run, s, now_ms);
-    uint32_t low_us = w->run.low_us < s->rtt_us ? w->run.low_us : s->rtt_us;
+    uint32_t low_us = w->run.low_us;
     uint32_t excess_us = low_us > w->base_us ? low_us - w->base_us : 0;
     uint32_t before_us = w->before_rtt_us > w->base_us ? w->before_rtt_us - w->base_us : 0;
-    bool ours = rate >= w->rate / 5 * 4 && excess_us <= before_us / 4 * 3;
+    bool held = rate >= w->rate / 5 * 4, shorter = excess_us <= before_us / 4 * 3;
 
-    if (ours) {
-        w->helped = true;
-        if (low_us > high_us(w) && step_down(w, w->rate, low_us, now_ms))
-            return;
-        uint64_t bytes = low_us > keep_us(w) ? (uint64_t)w->bytes * keep_us(w) / low_us : w->bytes;
-        w->rate = rate;
-        bound(w, bytes);
+    if (held && shorter) {
+        checking_helped(w, rate, low_us, now_ms);
+    } else if (held && now_ms - w->until_ms < w->before_rtt_us / 500) {
+        w->run.what = RUN_NONE; /* the old queue was longer than the smoothed round trip said: still leaving */
+    } else if (held && bytes_in(rate, low_us) < w->bytes / 2 && step_down(w, rate, low_us, now_ms)) {
+        w->rate = rate; /* there was less than we thought: that was no bound */
     } else if (w->helped) {
-        w->base_us = low_us;
-        bound(w, bytes_in(w->rate, keep_us(w)));
+        w->base_us = low_us; /* what would not shrink */
+        bound_in_doubt(w, bytes_in(w->rate, keep_us(w)), now_ms);
     } else {
         lift(w, now_ms);
     }
@@ -147,55 +190,66 @@ static void checking_judge(struct window *w, const struct window_sample *s, uint
 
 static void checking_look(struct window *w, const struct window_sample *s, uint64_t now_ms)
 {
-    uint64_t measure_ms = w->before_rtt_us / 2000;
-    if (measure_ms < WINDOW_LAST_MS)
-        measure_ms = WINDOW_LAST_MS;
-
-    run_add(w, now_ms < w->until_ms ? RUN_SETTLE : RUN_MEASURE, s, now_ms);
-    if (w->run.what == RUN_MEASURE && now_ms - w->run.from_ms >= measure_ms && w->run.looks >= WINDOW_LAST_LOOKS)
+    run_add(&w->run, now_ms < w->until_ms ? RUN_SETTLE : RUN_MEASURE, s, now_ms);
+    if (w->run.what == RUN_MEASURE && run_lasted(&w->run, s, w->before_rtt_us / 4 * 3, now_ms))
         checking_judge(w, s, now_ms);
 }
 
+/* Something waited here, and the path had next to nothing at least once, or carried less than usual: more. */
 static void bounded_grow(struct window *w, uint64_t rate)
 {
-    uint64_t bytes = (uint64_t)w->bytes * keep_us(w) / w->run.low_us;
-    uint64_t most = (uint64_t)w->bytes * 3 / 2;
-    if (bytes > most)
-        bytes = most;
-    if (rate > w->rate)
-        w->rate = rate;
+    uint64_t bytes = (uint64_t)w->bytes * keep_us(w) / w->load.low_us;
+    uint64_t most = (uint64_t)w->bytes * 3 / 2, least = (uint64_t)w->bytes * 17 / 16;
+    if (rate > w->usual)
+        w->usual = rate < w->usual * 5 / 4 ? rate : w->usual * 5 / 4;
+    bytes = bytes > most ? most : bytes < least ? least : bytes;
     set_state(w, bytes > WINDOW_MAX ? WINDOW_OPEN : WINDOW_BOUNDED, bytes);
+}
+
+static void bounded_high(struct window *w, const struct window_sample *s, uint64_t now_ms)
+{
+    uint64_t rate = run_rate(&w->run, s, now_ms);
+    w->run.what = RUN_NONE;
+    w->helped = false;
+    w->rate = rate;
+    /* As low as it gets and still a queue: a slow path's packets take that long, unless it carries others'. */
+    if (!step_down(w, rate, s->rtt_us, now_ms) && s->busy && rate < w->usual / 2)
+        lift(w, now_ms);
+}
+
+static void bounded_busy(struct window *w, const struct window_sample *s, uint64_t now_ms)
+{
+    uint64_t ms = now_ms - w->load.from_ms, rate = run_rate(&w->load, s, now_ms);
+    if (ms < WINDOW_GROW_MS || ms < s->rtt_us / 500)
+        return;
+    if (w->load.low_us - w->base_us < (keep_us(w) - w->base_us) / 2) {
+        bounded_grow(w, rate);
+    } else if (run_lasted(&w->load, s, s->rtt_us, now_ms)) {
+        w->load.what = RUN_NONE;
+        if (w->load.low_us > high_us(w))
+            return; /* bounded_high() is about it */
+        if (rate < w->usual / 2)
+            lift(w, now_ms); /* the round trip says that all is well, but it is not */
+        else if (rate < w->usual / 16 * 15)
+            bounded_grow(w, rate);
+    }
 }
 
 static void bounded_look(struct window *w, const struct window_sample *s, uint64_t now_ms)
 {
-    uint8_t what = RUN_NONE;
-    if (s->rtt_us > high_us(w))
-        what = RUN_HIGH;
-    else if (s->rtt_us < keep_us(w) && s->busy)
-        what = RUN_LOW;
-    run_add(w, what, s, now_ms);
+    bool high = s->rtt_us > high_us(w);
 
-    uint64_t rate = run_rate(&w->run, s, now_ms);
-    uint32_t low_us = w->run.low_us;
-    if (what == RUN_LOW) {
-        uint64_t grow_ms = s->rtt_us / 500;
-        if (grow_ms < WINDOW_GROW_MS)
-            grow_ms = WINDOW_GROW_MS;
-        if (now_ms - w->run.from_ms >= grow_ms)
-            bounded_grow(w, rate);
-    } else if (what == RUN_HIGH && run_lasted(&w->run, now_ms)) {
-        uint64_t before = w->rate;
-        w->run.what = RUN_NONE;
-        w->helped = false;
-        w->rate = rate;
-        if (step_down(w, rate, low_us, now_ms))
-            return;
-        /* As low as it gets and still a queue: a slow path's packets take that long, unless it carries others'. */
-        w->rate = before;
-        if (s->busy && rate < before / 2)
-            lift(w, now_ms);
+    if (w->until_ms && now_ms >= w->until_ms) {
+        forget_base(w, s);
+        set_state(w, WINDOW_OPEN, 0);
+        return;
     }
+    run_add(&w->run, high ? RUN_HIGH : RUN_NONE, s, now_ms);
+    run_add(&w->load, s->busy ? RUN_BUSY : RUN_NONE, s, now_ms);
+    if (high && run_lasted(&w->run, s, s->rtt_us, now_ms))
+        bounded_high(w, s, now_ms);
+    else if (w->load.what == RUN_BUSY)
+        bounded_busy(w, s, now_ms);
 }
 
 uint32_t window_update(struct window *w, const struct window_sample *sample, uint64_t now_ms)
@@ -207,20 +261,15 @@ uint32_t window_update(struct window *w, const struct window_sample *sample, uin
     if (s.rtt_us > ROUND_TRIP_MAX)
         s.rtt_us = ROUND_TRIP_MAX;
     learn_base(w, &s);
-    if (now_ms - w->run.last_ms > WINDOW_PAUSE_MS)
-        w->run.what = RUN_NONE;
-    w->run.last_ms = now_ms;
+    if (now_ms - w->last_ms > WINDOW_PAUSE_MS)
+        w->run.what = w->load.what = RUN_NONE;
+    w->last_ms = now_ms;
 
     switch (w->state) {
     case WINDOW_OPEN: open_look(w, &s, now_ms); break;
     case WINDOW_CHECKING: checking_look(w, &s, now_ms); break;
     case WINDOW_BOUNDED: bounded_look(w, &s, now_ms); break;
-    case WINDOW_LIFTED:
-        if (now_ms >= w->until_ms) {
-            forget_base(w, &s);
-            set_state(w, WINDOW_OPEN, 0);
-        }
-        break;
+    case WINDOW_LIFTED: lifted_look(w, &s, now_ms); break;
     }
     return w->bytes;
 }

@@ -10,11 +10,14 @@
  *   CHECKING  bound to what halves the queue if it is ours. Queue shorter, rate the same: it is.
  *             Still long: again. Short now                                                       -> BOUNDED
  *             The rate fell, or the queue stayed: another's download, or a longer path           -> LIFTED
- *             The same after a step that helped: what is left is the path                        -> BOUNDED
+ *             The same after a step that helped: what is left is the path, perhaps               -> BOUNDED
  *   BOUNDED   to the shortest round trip's worth and WINDOW_KEEP_US more. No queue although
  *             something waits here: more (beyond WINDOW_MAX                                      -> OPEN)
  *             A queue that lasts: the path got slower or longer, or we are not alone             -> CHECKING
- *   LIFTED    no bound, no try for WINDOW_RETRY_MS; twice as long after each try in vain         -> OPEN
+ *             In doubt (the base was learned, the rate fell to less than half), after a while    -> OPEN
+ *             Half the rate although there is no queue: we do not understand it                  -> LIFTED
+ *   LIFTED    the bound grows by half each round trip until there is none; no try for WINDOW_RETRY_MS, twice as
+ *             long after each try in vain                                                        -> OPEN
  *
  * So a mistake costs a part of the rate for some round trips each WINDOW_RETRY_MS, less often with each. Where the
  * bound would be above WINDOW_MAX (fast paths, this machine's own among them) nothing is tried.
@@ -30,12 +33,14 @@
 #define WINDOW_MIN           6000   /* bytes: never less; four packets, so that acknowledgements come at once */
 #define WINDOW_MAX           300000 /* more is as good as no bound (and more than an unprivileged process may set) */
 #define WINDOW_RETRY_MS      10000
-#define WINDOW_RETRY_DOUBLES 4   /* 10, 20, 40, 80, 160 s */
-#define WINDOW_EVERY_MS      10  /* between two looks at a busy call */
-#define WINDOW_LAST_MS       100 /* a queue that lasts */
-#define WINDOW_LAST_LOOKS    5   /* ... seen so often at least */
-#define WINDOW_PAUSE_MS      500 /* without a look: what came before says nothing about now */
-#define WINDOW_GROW_MS       40  /* between two steps up, and two round trips */
+#define WINDOW_RETRY_DOUBLES 4     /* 10, 20, 40, 80, 160 s */
+#define WINDOW_DOUBT_MS      2500  /* a bound that may be a mistake; twice as long, too */
+#define WINDOW_EVERY_MS      10    /* between two looks at a busy call */
+#define WINDOW_LAST_MS       100   /* a queue that lasts */
+#define WINDOW_LAST_LOOKS    5     /* ... seen so often at least */
+#define WINDOW_LAST_BYTES    24000 /* ... so much was delivered in that time, or ten times as long */
+#define WINDOW_PAUSE_MS      500   /* without a look: what came before says nothing about now */
+#define WINDOW_GROW_MS       40    /* between two steps up, and two round trips */
 #define WINDOW_DELAY_MAX_US  200000
 
 struct window_sample {   /* of one moment */
@@ -55,15 +60,17 @@ struct window {     /* zeros to begin with; window.c's, but for bytes */
     uint32_t base_us;       /* shortest round trip, as far as we know */
     uint32_t seen_min_us;   /* the kernel's when we last looked */
     uint32_t before_rtt_us; /* CHECKING: at its beginning */
-    uint64_t rate;          /* bytes a second: CHECKING: at its beginning; BOUNDED: when the bound was found */
-    uint64_t until_ms;      /* CHECKING: the old queue is gone, measure from here; LIFTED: ends */
-    uint8_t vain;           /* tries in vain, in a row */
-    bool helped;            /* CHECKING: a step before this one did */
-    struct window_run {     /* looks in a row that said the same */
+    uint64_t rate;          /* bytes a second: CHECKING: at its beginning */
+    uint64_t usual;         /* ... BOUNDED: when the bound was found, or more since */
+    uint64_t until_ms;      /* CHECKING: the old queue is gone, measure from here; LIFTED: ends; BOUNDED: if in doubt */
+    uint64_t last_ms;
+    uint8_t vain;       /* tries in vain, in a row */
+    bool helped;        /* CHECKING: a step before this one did */
+    struct window_run { /* looks in a row that said the same */
         uint8_t what;
         uint32_t looks, low_us; /* least round trip */
-        uint64_t from_ms, from_delivered, last_ms;
-    } run;
+        uint64_t from_ms, from_delivered;
+    } run, load; /* load: BOUNDED: while something waits here */
 };
 
 /* The bound from now on, bytes; 0: none. The clock is monotonic. */
