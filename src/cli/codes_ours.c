@@ -33,6 +33,15 @@ const struct code codes_event[] = {
       .means = "nftables refused the rule that clamps TCP segment sizes, and vpn.nat is off",
       .fields = "reason",
       .check = "install nftables; large transfers may hang without the rule" },
+    { .name = "steering",
+      .shown = "info",
+      .part = "server",
+      .means =
+          "the kernel does not take the eBPF program that gives each packet to the worker of its call: workers hand "
+          "packets to each other, slower and else the same",
+      .fields = "reason",
+      .check = "nothing must be done; CAP_BPF for the service, or a container that allows bpf(), makes it fast; "
+               "vpn.steering = \"off\" says that it is meant so" },
     { .name = "control",
       .shown = "info",
       .part = "server",

@@ -216,6 +216,9 @@ static void print_status(const struct control *c, const json_t *j)
     printf("logins       %" PRId64 " good, %" PRId64 " refused\n", num(t, "login_ok"), num(t, "login_failed"));
     printf("connections  %" PRId64 " now, %" PRId64 " accepted; %" PRId64 " refused, %" PRId64 " failed in TLS\n",
            num(j, "connections"), num(t, "accepted"), num(t, "refused"), num(t, "tls_failed"));
+    bool steered = !strcmp(str(j, "steering"), "ebpf");
+    printf("packets      offloads %s, steering %s%s%s%s\n", str(j, "offload"), str(j, "steering"), steered ? "" : " (",
+           steered ? "" : str(j, "steering_reason"), steered ? "" : ")");
     size_t i;
     json_t *cert;
     json_array_foreach(json_object_get(j, "certificates"), i, cert) {
@@ -261,6 +264,8 @@ static void print_client_status(const struct control *c, const json_t *j)
         printf("traffic      %s in, %s out; %" PRId64 " packets dropped\n", bytes(num(call, "rx_bytes"), rx),
                bytes(num(call, "tx_bytes"), tx),
                num(call, "drop_gate") + num(call, "drop_odd") + num(call, "drop_mtu"));
+    if (call)
+        printf("packets      offloads %s\n", str(call, "offload"));
     if (json_object_get(j, "retry_in_ms"))
         printf("next dial    in %" PRId64 " s\n", num(j, "retry_in_ms") / 1000);
     if (last)

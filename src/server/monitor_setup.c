@@ -119,7 +119,7 @@ static void steering_open(struct setup *s, const struct config *cfg, const struc
         log_info(NULL, "steering", "workers hand packets to each other: the kernel does not tell them apart",
                  LOG_S("reason", s->steer_why),
                  LOG_S("remedy", "nothing must be done; for more speed with several workers give the service CAP_BPF, "
-                                 "as systemd's root has it, and allow bpf() in the container"));
+                                 "and let its container use bpf(); or say vpn.steering = \"off\""));
 }
 
 static int inside_open(struct setup *s, const struct config *cfg, char *err, size_t cap)

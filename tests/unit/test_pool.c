@@ -98,6 +98,33 @@ static void test_several_networks(void **state)
     free(cfg);
 }
 
+/* Who steers is told of every owner; an address that is given twice is nobody's only once. */
+static void test_tells_who_steers(void **state)
+{
+    struct steer_entry ip4[9] = { 0 }; /* one more than there are slots */
+    struct steer_tables tables = { .ip4 = ip4, .n4 = 8 };
+    struct config *cfg = config_of(IP(10, 77, 0, 0), 30, IP(10, 78, 0, 0), 30);
+    struct pool p;
+    uint32_t ip;
+    (void)state;
+    assert_int_equal(pool_init(&p, cfg), 0);
+    p.steer = &tables;
+    assert_int_equal(pool_take(&p, 0, 3, &ip), 0);
+    assert_int_equal(ip4[pool_slot(&p, ip)].owner, 4);
+    assert_int_equal(pool_take(&p, IP(10, 78, 0, 2), 0, &ip), 0);
+    assert_int_equal(ip4[4 + 2].owner, 1);
+    assert_int_equal(pool_take(&p, IP(10, 78, 0, 2), 5, &ip), ERR_AGAIN);
+    assert_int_equal(ip4[4 + 2].owner, 1); /* still the first one's */
+    pool_give(&p, IP(10, 78, 0, 2));
+    assert_int_equal(ip4[4 + 2].owner, 0);
+    assert_int_equal(pool_take(&p, IP(10, 78, 0, 2), 5, &ip), 0);
+    assert_int_equal(ip4[4 + 2].owner, 6);
+    for (uint32_t slot = 0; slot < 9; slot++)
+        assert_int_equal(ip4[slot].owner, slot < 8 ? pool_owner(&p, slot) + 1 : 0);
+    pool_fini(&p);
+    free(cfg);
+}
+
 int main(void)
 {
     assert_int_equal(digest_init(), 0);
@@ -105,6 +132,7 @@ int main(void)
         cmocka_unit_test(test_gives_all_and_only_hosts),
         cmocka_unit_test(test_fixed_addresses_are_kept),
         cmocka_unit_test(test_several_networks),
+        cmocka_unit_test(test_tells_who_steers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
