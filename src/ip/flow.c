@@ -96,6 +96,5 @@ uint32_t flow_hash(const uint8_t *packet, size_t len)
     if (!rd_peek_u8(&r, &first))
         return 0;
     uint64_t h = first >> 4 == 6 ? flow6(r) : flow4(r);
-    h = mix(h, 6);
     return (uint32_t)(h ^ h >> 32);
 }

@@ -143,11 +143,11 @@ static size_t room(const struct fq *q)
     return share < q->max ? share : q->max;
 }
 
-static struct fq_flow *longest_of(struct fq_flows *list, struct fq_flow *best)
+static struct fq_flow *longest_of(struct fq_flows *list, struct fq_flow *best, const struct fq_flow *mine)
 {
     struct fq_flow *f;
     TAILQ_FOREACH(f, list, link)
-    if (f->cost >= best->cost)
+    if (f != mine && f->cost >= best->cost)
         best = f;
     return best;
 }
@@ -155,7 +155,7 @@ static struct fq_flow *longest_of(struct fq_flows *list, struct fq_flow *best)
 /* Drops the head of the longest queue, as memory counts; among equals rather not that of `mine`. True: it was b. */
 static bool drop_longest(struct fq *q, struct fq_flow *mine, const struct pktbuf *b)
 {
-    struct fq_flow *f = longest_of(&q->old, longest_of(&q->fresh, mine));
+    struct fq_flow *f = longest_of(&q->old, longest_of(&q->fresh, mine, mine), mine);
     struct pktbuf *head = STAILQ_FIRST(&f->list);
     bool itself = head == b;
     uint32_t gone = bytes_left(head);

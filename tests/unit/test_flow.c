@@ -77,8 +77,15 @@ static void test_v6(void **state)
     uint8_t plain[64] = { 0x60, 0, 0, 0, 0, 24, 17, 64, 0x20, 1, [23] = 1, [24] = 0x20, 2, [39] = 2, 0, 7, 0, 9 };
     uint8_t options[64] = { 0x60, 0, 0, 0, 0, 24, 0, 64, 0x20, 1, [23] = 1, [24] = 0x20, 2, [39] = 2, 60, 0, 1,
                             4,    0, 0, 0, 0, 17, 0, 1,  4,    0, 0,        0,           0, 0,        7,  0, 9 };
-    uint8_t p[64];
+    uint8_t p[64], ah[64];
     const uint32_t h = hash(plain, 48);
+    memcpy(ah, plain, 40); /* behind an authentication header of 16 bytes, counted in fours (RFC 4302 2.2) */
+    ah[6] = 51;
+    memset(ah + 40, 0, 24);
+    ah[40] = 17;
+    ah[41] = 2;
+    memcpy(ah + 56, plain + 40, 4);
+    assert_int_equal(hash(ah, 64), h);
     assert_int_equal(hash(options, 64), h); /* behind hop-by-hop and destination options */
     for (unsigned i = 8; i < 44; i++) {
         memcpy(p, plain, sizeof p);
