@@ -111,12 +111,14 @@ static void test_burst_is_bounded(void **state)
 {
     (void)state;
     const uint64_t rates[] = { 1, 125, 1000000, 125000000, RATE_MAX };
-    const uint64_t idle[] = { 0, 1, SECOND - 1, SECOND, 100 * SECOND, 1ULL << 40, 1ULL << 62, UINT64_MAX };
+    const uint64_t idle[] = { 30000 * SECOND, (1ULL << 24) * SECOND /* of 2^40 bytes: 2^64 */, 1ULL << 40, 1ULL << 62,
+                              UINT64_MAX };
     for (unsigned i = 0; i < sizeof rates / sizeof *rates; i++)
         for (unsigned k = 0; k < sizeof idle / sizeof *idle; k++) {
             struct bucket b;
             uint64_t want = burst(rates[i]) < UINT32_MAX ? burst(rates[i]) : UINT32_MAX;
             bucket_init(&b, rates[i], 0);
+            bucket_take(&b, BUCKET_BURST_MIN);
             assert_int_equal(bucket_left(&b, idle[k]), want);
             bucket_take(&b, BUCKET_BURST_MIN + 1500);
             assert_true(b.level == (int64_t)(burst(rates[i]) - BUCKET_BURST_MIN - 1500));
