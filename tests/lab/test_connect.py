@@ -573,9 +573,11 @@ def test_status(lab, _gh):
         call = s["call"]
         for k in ("server", "tls", "cipher", "method", "ip", "peer", "mtu"):
             check(call[k] == up[k], f"{k}: {call[k]!r}, the event has {up[k]!r}")
+        check(call["offload"] in ("tso,uso", "tso", "off"), f"{s}")
         check(call["rx_packets"] >= 2 and call["tx_packets"] >= 2 and "retry_in_ms" not in s, f"{s}")
         text = status(c, as_json=False)
-        for words in (": up\n", f"{up['ip']} on {c.interface}", "MTU 1400", up["server"], "login by mschapv2"):
+        for words in (": up\n", f"{up['ip']} on {c.interface}", "MTU 1400", up["server"], "login by mschapv2",
+                      f"offloads {call['offload']}\n"):
             check(words in text, f"no {words!r} in {text}")
     with dial(lab, "https://vpn.example.com:9/", conf={"reconnect": {"first": 30, "max": 60}}) as c:
         c.wait_event("retry")

@@ -479,11 +479,15 @@ static void interface_taken(void **state)
     assert_non_null(strstr(m->err, "choose another tunnel.interface"));
     assert_int_equal(run("ip link del ghc0"), 0);
     assert_int_equal(netconf_tun(m->n, &m->fd, m->err, sizeof m->err), 0);
+    assert_false(netconf_offload(m->n).tso || netconf_offload(m->n).uso); /* not asked for */
+    assert_int_equal(run("ip link show ghc0 | grep -q 'qlen 4096'"), 0);
     struct netconf_wish w = wish4();
     m->cfg.default_route = true;
     up(m, &w);
     int old = m->fd; /* still open: its interface is replaced all the same */
+    m->cfg.offload = true;
     assert_int_equal(netconf_tun(m->n, &m->fd, m->err, sizeof m->err), 0);
+    assert_true(netconf_offload(m->n).tso); /* Linux has had it for ages; USO is new */
     up(m, &w);
     assert_true(has(way("203.0.113.9"), "dev ghc0"));
     close(old);

@@ -229,7 +229,7 @@ static void test_device(void **state)
             skip();
             return;
         }
-        assert_true(offload || (!r.offload.tso && !r.offload.uso));
+        assert_true(r.offload.tso == (offload != 0) && (offload || !r.offload.uso));
         check_ip4(&r);
         check_ip6(&r);
         rig_close(&r);
