@@ -455,7 +455,7 @@ void conn_refuse_handshake(struct conn *c)
     conn_free(c);
 }
 
-void conn_handshake(struct conn *c)
+static void handshake_io(struct conn *c)
 {
     int rc = handshake_begun(c) ? tls_stream_handshake(c->tls) : ERR_NOMEM;
     if (rc == ERR_AGAIN)
@@ -468,17 +468,35 @@ void conn_handshake(struct conn *c)
         conn_free(c);
 }
 
+void conn_step(struct conn *c)
+{
+    if (c->state == CONN_HANDSHAKE) {
+        handshake_io(c);
+    } else if (c->state == CONN_HEAD) {
+        head_io(c);
+    } else {
+        net_fd_want(c->nf, NET_READ);
+        call_io(c->call, NET_READ | NET_WRITE); /* who waited to be able to write waited in the list */
+    }
+}
+
 static void on_io(void *arg, int events)
 {
     struct conn *c = arg;
+    struct handshakes *h = &c->w->handshakes;
     switch (c->state) {
     case CONN_PROXY: intro_proxy_io(c); return;
     case CONN_PEEK: intro_peek_io(c); return;
-    case CONN_HANDSHAKE: handshakes_add(&c->w->handshakes, c); return;
-    case CONN_HEAD: head_io(c); return;
+    case CONN_HANDSHAKE: handshakes_add(h, c); return;
+    case CONN_HEAD: handshakes_add(h, c); return;
     case CONN_REPLY: reply_io(c); return;
     case CONN_LINGER: linger_io(c); return;
-    case CONN_CALL: call_io(c->call, events); return;
+    case CONN_CALL:
+        if (c->call->up && !c->queued)
+            call_io(c->call, events);
+        else
+            handshakes_add(h, c);
+        return;
     case CONN_RELAY:
     case CONN_SPLICE: return;
     }

@@ -30,7 +30,7 @@ struct conn {
     struct generation *gen;
     struct log_ctx log;
     enum conn_state state;
-    bool queued, asleep;    /* waits for its turn (handshakes.h); and is not watched */
+    bool queued, asleep;    /* in the list of handshakes.h; and not watched */
     bool unauthenticated;   /* counted so in its source */
     bool web;               /* counted so */
     bool front;             /* from a front that ended TLS: plain HTTP or SSTP */
@@ -74,10 +74,8 @@ void conn_refuse(struct conn *c, const char *cause, const char *what, const char
 /* The address that was dialled, for the log. */
 void conn_local(const struct conn *c, char *out, size_t cap);
 
-/* For handshakes.c: the next step of the TLS handshake, and what it leads to; or there is no time for it. c may be
- * gone.
- */
-void conn_handshake(struct conn *c);
+/* For handshakes.c: the next step to a call, and what it leads to; or there is no time for it. c may be gone. */
+void conn_step(struct conn *c);
 void conn_refuse_handshake(struct conn *c);
 uint64_t conn_handshake_ms(const struct conn *c); /* limits.handshake-timeout */
 

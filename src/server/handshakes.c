@@ -78,7 +78,7 @@ void handshakes_turn(struct worker *w)
         if (!served++)
             start = uv_hrtime();
         handshakes_remove(h, c);
-        conn_handshake(c); /* may be gone */
+        conn_step(c); /* may be gone */
         now = uv_hrtime();
     }
     if (!served) {

@@ -1,8 +1,9 @@
 /*
- * TLS handshakes that wait for their turn. One step of a handshake may cost a worker a third of a millisecond with
- * ECDSA and several with RSA, so that a few hundred dials at once would keep it from its calls for as long as a dropped
- * one takes to be noticed. The steps are therefore taken first come, first served, for a millisecond (at least one) in
- * each turn of the loop. A connection in the list is not watched by the loop: it costs nothing while it waits.
+ * Connections that wait for their next step to a call: TLS handshake, request, SSTP and PPP until the call is up. A
+ * step of a handshake may cost a worker a third of a millisecond with ECDSA and several with RSA, the others a tenth: a
+ * few hundred dials at once would keep it from its calls for as long as people notice. The steps are therefore taken
+ * first come, first served, for a millisecond (at least one) in each turn of the loop. A connection in the list is not
+ * watched by the loop: it costs nothing while it waits.
  *
  * A handshake that could not be finished before its deadline only takes time from those that can: what a step takes,
  * with all else that the worker does, is measured, and new connections are refused when the list is too long for it.
@@ -49,7 +50,7 @@ bool handshakes_full(const struct handshakes *h, uint64_t limit_ms); /* no more,
 void handshakes_add(struct handshakes *h, struct conn *c);           /* nothing when it is there already */
 void handshakes_remove(struct handshakes *h, struct conn *c);        /* nothing when it is not there */
 
-/* Takes steps for as long as a turn may; conn_handshake() is called for each, the connection being off the list. */
+/* Takes steps for as long as a turn may; conn_step() is called for each, the connection being off the list. */
 void handshakes_turn(struct worker *w);
 
 #endif
