@@ -10,6 +10,7 @@ import time
 
 CLIENT, SERVER, INSIDE = "10.10.1.2", "10.10.1.1", "10.10.2.2"
 INSIDE_NET = "10.10.2.0/24"
+CLIENT_NET, CLIENT2, SERVER2 = "10.10.1.0/24", "10.10.3.2", "10.10.3.1"
 MTU = 1400
 
 
@@ -112,43 +113,76 @@ def memory_kib(pid):
     """Pss and private KiB of a process and its descendants, from smaps_rollup."""
     pss = private = 0
     for p in family(pid):
-        with open(f"/proc/{p}/smaps_rollup") as f:
-            for line in f:
-                k, v = line.split()[:2] if ":" in line.split()[0] else ("", 0)
-                if k == "Pss:":
-                    pss += int(v)
-                elif k in ("Private_Clean:", "Private_Dirty:"):
-                    private += int(v)
+        try:
+            with open(f"/proc/{p}/smaps_rollup") as f:
+                lines = f.read().splitlines()
+        except OSError:
+            continue  # gone meanwhile
+        for line in lines:
+            k, v = line.split()[:2] if ":" in line.split()[0] else ("", 0)
+            if k == "Pss:":
+                pss += int(v)
+            elif k in ("Private_Clean:", "Private_Dirty:"):
+                private += int(v)
     return pss, private
 
 
 class Lab:
-    """client -- server -- inside, three namespaces of its own; everything ends with close()."""
+    """client -- server -- inside, namespaces of its own, and a second client where one is wanted; everything ends with
+    close(). congestion: that of all TCP in it; None: as the machine has it."""
 
-    def __init__(self, name, work):
-        self.name, self.work = name, os.path.join(work, name)
+    def __init__(self, name, work, congestion=None, second=False):
+        name += f"-{congestion}" if congestion else ""
+        self.name, self.work, self.congestion = name, os.path.join(work, name), congestion
         os.makedirs(self.work, exist_ok=True)
         self.procs, self.count = [], 0
         base = f"ghb{os.getpid()}-{name}"
         self.c, self.s, self.i = (f"{base}-{end}" for end in ("c", "s", "i"))
+        self.c2 = f"{base}-c2" if second else None
         try:
             self.make()
         except Failed:
             self.close()
             raise
 
+    def all(self):
+        return [ns for ns in (self.c, self.s, self.i, self.c2) if ns]
+
     def make(self):
-        for ns in (self.c, self.s, self.i):
+        for ns in self.all():
             sh("ip", "netns", "add", ns)
             sh("ip", "-n", ns, "link", "set", "lo", "up")
-        for a, da, aa, b, db, ab in ((self.c, "eth0", CLIENT, self.s, "eth0", SERVER),
-                                     (self.s, "eth1", "10.10.2.1", self.i, "eth0", INSIDE)):
+        links = [(self.c, "eth0", CLIENT, self.s, "eth0", SERVER),
+                 (self.s, "eth1", "10.10.2.1", self.i, "eth0", INSIDE)]
+        if self.c2:
+            links.append((self.c2, "eth0", CLIENT2, self.s, "eth2", SERVER2))
+        for a, da, aa, b, db, ab in links:
             sh("ip", "-n", a, "link", "add", da, "type", "veth", "peer", "name", db, "netns", b)
             for ns, dev, addr in ((a, da, aa), (b, db, ab)):
                 sh("ip", "-n", ns, "addr", "add", f"{addr}/24", "dev", dev)
                 sh("ip", "-n", ns, "link", "set", dev, "up")
         sh("ip", "-n", self.i, "route", "add", "default", "via", "10.10.2.1")
+        if self.c2:
+            sh("ip", "-n", self.c2, "route", "add", CLIENT_NET, "via", SERVER2)
         self.run(self.s, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.choose_congestion()
+
+    def choose_congestion(self):
+        """By the routes, for connections from now on: a namespace's own default may only be what the host allows to
+        everybody."""
+        for ns in self.all() if self.congestion else ():
+            for route in sh("ip", "-n", ns, "route", "show").splitlines():
+                words = [w for w in route.split() if w != "linkdown"]
+                sh("ip", "-n", ns, "route", "replace", *words, "congctl", self.congestion)
+
+    def bottleneck(self, direction, rate):
+        """A slow link between client and server, for what goes in one direction; rate None: as before."""
+        for ns in (self.c, self.s):
+            sh("tc", "-n", ns, "qdisc", "del", "dev", "eth0", "root", check=False)
+        if rate:
+            ns = self.c if direction == "up" else self.s
+            sh("tc", "-n", ns, "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", rate, "burst", "32k", "latency",
+               "100ms")
 
     def run(self, ns, *cmd, check=True):
         return sh("ip", "netns", "exec", ns, *cmd, check=check)
@@ -160,10 +194,19 @@ class Lab:
         self.procs.append(p)
         return p
 
+    def listens(self, proc, host, port, seconds=10):
+        """Waits until something in the server's namespace does."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and proc.p.poll() is None:
+            if self.run(self.s, "ss", "-Hltn", f"src {host}:{port}").strip():
+                return
+            time.sleep(0.02)
+        raise Failed(f"{os.path.basename(proc.cmd[0])} does not listen on port {port}: {proc.text()[-800:]}")
+
     def close(self):
         for p in reversed(self.procs):
             p.stop()
-        for ns in (self.c, self.s, self.i):
+        for ns in self.all():
             sh("ip", "netns", "del", ns, check=False)
 
 

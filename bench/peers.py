@@ -1,5 +1,6 @@
 """What is measured: each peer brings a tunnel from the client's namespace to the server's, in a lab of its own."""
 
+import json
 import os
 import pwd
 import subprocess
@@ -9,28 +10,45 @@ from lab import Lab, MTU, SERVER
 
 
 class Peer:
-    """server is the process whose CPU time counts, client the one at the other end; compared: a bar speaks of it, so it
-    is in every row."""
+    """server is the process whose CPU time counts, client the one at the other end. rows: where it takes part; often: a
+    bar speaks of it, so it has more runs; needs: the programs that must be installed."""
 
-    compared = False
+    rows, often, needs = ("tcp",), False, ()
+    second = False
 
-    def __init__(self, work, build, certs):
+    def __init__(self, work, build, certs, congestion=None):
         self.build, self.certs = build, certs
-        self.lab = Lab(self.key, work)
+        self.lab = Lab(self.key, work, congestion, self.second)
         self.server = self.client = None
         try:
             self.up()
-            # Until the first packet has come back, nothing is measured.
-            self.lab.run(self.lab.c, "ping", "-c", "3", "-i", "0.1", "-W", "2", lab.INSIDE)
+            self.answers(self.lab.c)
+            self.lab.choose_congestion()  # of the tunnel's own routes
         except BaseException:
             self.close()
             raise
+
+    def answers(self, ns):
+        """Until the first packet has come back, nothing is measured."""
+        self.lab.run(ns, "ping", "-c", "3", "-i", "0.1", "-W", "2", lab.INSIDE)
 
     def close(self):
         self.lab.close()
 
     def route(self, dev):
         self.lab.run(self.lab.c, "ip", "route", "add", lab.INSIDE_NET, "dev", dev)
+
+    def address(self, ns=None):
+        """The client's inside the tunnel."""
+        links = json.loads(self.lab.run(ns or self.lab.c, "ip", "-j", "-4", "addr", "show", "tun0"))
+        return links[0]["addr_info"][0]["local"]
+
+    def file(self, name, text, mode=0o644):
+        path = os.path.join(self.lab.work, name)
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, mode)
+        return path
 
 
 class Direct(Peer):
@@ -64,30 +82,126 @@ class LimitPlain(Limit):
 
 class LimitPacked(Limit):
     key, title, mode = "limit-packed", "limit packed", "packed"
-    compared = True
 
 
 class LimitGso(Limit):
     key, title, mode = "limit-gso", "limit gso", "gso"
+    rows, often = ("tcp", "latency"), True
 
 
 class OpenVpn(Peer):
-    key, title = "openvpn", "OpenVPN 2.6 TCP"
-    compared = True
+    """Its data channel in user space: nobody has the kernel module without asking for it."""
+
+    needs = ("openvpn",)
 
     def up(self):
         common = ["--dev", "tun0", "--dev-type", "tun", "--disable-dco", "--tun-mtu", str(MTU), "--mssfix", "0",
                   "--data-ciphers", "AES-128-GCM", "--ca", f"{self.certs}/ca.pem", "--verb", "3", "--sndbuf", "0",
                   "--rcvbuf", "0"]
         self.server = self.lab.start(
-            self.lab.s, "openvpn", *common, "--proto", "tcp-server", "--local", SERVER, "--port", "1194", "--server",
-            "10.77.0.0", "255.255.0.0", "--topology", "subnet", "--dh", "none", "--cert", f"{self.certs}/server.pem",
-            "--key", f"{self.certs}/server.key", "--tcp-nodelay", "--push", "route 10.10.2.0 255.255.255.0")
+            self.lab.s, "openvpn", *common, *self.serve, "--local", SERVER, "--port", "1194", "--server", "10.77.0.0",
+            "255.255.0.0", "--topology", "subnet", "--dh", "none", "--cert", f"{self.certs}/server.pem", "--key",
+            f"{self.certs}/server.key", "--push", "route 10.10.2.0 255.255.255.0")
         self.server.wait_for("Initialization Sequence Completed", 10)
-        client = self.lab.start(
-            self.lab.c, "openvpn", *common, "--client", "--proto", "tcp-client", "--remote", SERVER, "1194", "--nobind",
-            "--cert", f"{self.certs}/client.pem", "--key", f"{self.certs}/client.key", "--remote-cert-tls", "server")
-        client.wait_for("Initialization Sequence Completed", 20)
+        self.client = self.lab.start(
+            self.lab.c, "openvpn", *common, "--client", *self.dial, "--remote", SERVER, "1194", "--nobind", "--cert",
+            f"{self.certs}/client.pem", "--key", f"{self.certs}/client.key", "--remote-cert-tls", "server")
+        self.client.wait_for("Initialization Sequence Completed", 20)
+
+
+class OpenVpnTcp(OpenVpn):
+    key, title = "openvpn", "OpenVPN 2.6 TCP"
+    rows, often = ("tcp", "latency", "bottleneck"), True
+    serve, dial = ("--proto", "tcp-server", "--tcp-nodelay"), ("--proto", "tcp-client")
+
+
+class OpenVpnUdp(OpenVpn):
+    key, title = "openvpn-udp", "OpenVPN 2.6 UDP"
+    rows = ("tcp", "udp", "latency", "bottleneck")
+    serve, dial = ("--proto", "udp"), ("--proto", "udp")
+
+
+OCSERV_CONF = """
+auth = "plain[passwd={dir}/passwd]"
+tcp-port = 443
+{udp}
+listen-host = {server}
+run-as-user = nobody
+run-as-group = nogroup
+socket-file = {dir}/socket
+server-cert = {certs}/server.pem
+server-key = {certs}/server.key
+isolate-workers = false
+max-clients = 16
+max-same-clients = 16
+keepalive = 3600
+dpd = 3600
+mobile-dpd = 3600
+try-mtu-discovery = false
+mtu = 1500
+tls-priorities = "NORMAL:%SERVER_PRECEDENCE:-CIPHER-ALL:+AES-128-GCM:-VERS-ALL:+VERS-TLS1.2:+VERS-DTLS1.2"
+auth-timeout = 60
+cookie-timeout = 300
+rekey-time = 172800
+use-occtl = false
+pid-file = {dir}/pid
+device = vpns
+predictable-ips = true
+ipv4-network = 10.77.0.0
+ipv4-netmask = 255.255.0.0
+route = 10.10.2.0/255.255.255.0
+cisco-client-compat = false
+dtls-legacy = true
+compression = false
+"""
+
+# What openconnect has set up for it: no more than an address and a route.
+OCSERV_SCRIPT = """#!/bin/sh
+[ "$reason" = connect ] || exit 0
+ip addr add "$INTERNAL_IP4_ADDRESS/32" dev "$TUNDEV"
+ip link set "$TUNDEV" mtu {mtu} up
+ip route add {inside} dev "$TUNDEV"
+"""
+
+
+class Ocserv(Peer):
+    needs = ("ocserv", "ocpasswd", "openconnect")
+
+    def up(self):
+        d = self.lab.work
+        conf = self.file("ocserv.conf", OCSERV_CONF.format(
+            dir=d, certs=self.certs, server=SERVER, udp="udp-port = 443" if self.dtls else ""))
+        script = self.file("script", OCSERV_SCRIPT.format(mtu=MTU, inside=lab.INSIDE_NET), 0o755)
+        subprocess.run(["ocpasswd", "-c", os.path.join(d, "passwd"), "bench"], input="bench-password\n" * 2, text=True,
+                       check=True, capture_output=True)
+        os.chmod(os.path.join(d, "passwd"), 0o644)
+        self.server = self.lab.start(self.lab.s, "ocserv", "-f", "-c", conf)
+        self.lab.listens(self.server, SERVER, 443)
+        password = self.file("password", "bench-password\n", 0o600)
+        with open(password) as f:
+            self.client = self.lab.start(
+                self.lab.c, "openconnect", "--protocol=anyconnect", "--non-inter", "--user=bench", "--passwd-on-stdin",
+                f"--cafile={self.certs}/ca.pem", "--interface=tun0", f"--script={script}", "--no-system-trust",
+                *([] if self.dtls else ["--no-dtls"]), f"https://{SERVER}/", stdin=f)
+        self.client.wait_for("Configured as", 15)
+        if self.dtls:
+            self.client.wait_for("Established DTLS connection", 15)
+        for _ in range(250):  # its script runs beside it
+            if self.lab.run(self.lab.c, "ip", "route", "show", lab.INSIDE_NET).strip():
+                break
+            lab.time.sleep(0.02)
+        for dev in json.loads(self.lab.run(self.lab.s, "ip", "-j", "link")):
+            if dev["ifname"].startswith("vpns"):
+                self.lab.run(self.lab.s, "ip", "link", "set", dev["ifname"], "mtu", str(MTU))
+
+
+class OcservTls(Ocserv):
+    key, title, dtls = "ocserv-tls", "ocserv TLS", False
+
+
+class OcservDtls(Ocserv):
+    key, title, dtls = "ocserv-dtls", "ocserv DTLS", True
+    rows = ("tcp", "udp")
 
 
 GATEHOUSE_CONF = """
@@ -105,6 +219,15 @@ worker: {{ user = "{user}"; }};
 limits: {{ unauthenticated-per-source = 4096; }};
 """
 
+CONNECT_CONF = """
+server: {{ url = "https://{server}"; ca = "{certs}/ca.pem"; }};
+login: {{ user = "bench"; password-file = "{dir}/password"; }};
+tunnel: {{ interface = "tun0"; mtu = {mtu}; routes = [ "{inside}" ]; dns = "off"; }};
+reconnect: {{ once = true; }};
+control: {{ folder = "{dir}/connect"; }};
+worker: {{ user = "{user}"; }};
+"""
+
 
 def service_user():
     """The daemon's own user where it is installed, else nobody."""
@@ -114,87 +237,106 @@ def service_user():
         return "nobody"
 
 
-class GatehouseServer(Peer):
-    """The daemon alone, for what is measured without a tunnel device at the client."""
+class Gatehouse(Peer):
+    """Both ends ours, as they are installed."""
 
-    key, title = "gatehouse-calls", "gatehouse"
+    key, title = "gatehouse", "Gatehouse"
+    rows, often = ("tcp", "udp", "latency", "bottleneck"), True
+
+    def up(self):
+        self.serve()
+        self.client = self.dial(self.lab.c)
+
+    def serve(self):
+        d = self.lab.work
+        self.file("users", 'bench plain:"bench-password"\n', 0o600)
+        self.conf = self.file("gatehouse.conf", GATEHOUSE_CONF.format(
+            server=SERVER, certs=self.certs, work=d, mtu=MTU, user=service_user()))
+        self.server = self.lab.start(self.lab.s, self.program, "serve", "-c", self.conf)
+        self.server.wait_for("event=ready", 10)
+
+    @property
+    def program(self):
+        return os.path.join(self.build, "gatehouse")
+
+    def dial(self, ns):
+        """A call of `gatehouse connect` in this namespace, its device tun0."""
+        folder = os.path.join(self.lab.work, os.path.basename(ns))
+        os.makedirs(folder, exist_ok=True)
+        here = os.path.relpath(folder, self.lab.work)
+        self.file(f"{here}/password", "bench-password\n", 0o600)
+        conf = self.file(f"{here}/connect.conf", CONNECT_CONF.format(
+            server=SERVER, certs=self.certs, dir=folder, mtu=MTU, inside=lab.INSIDE_NET, user=service_user()))
+        client = self.lab.start(ns, self.program, "connect", "-c", conf, "--json")
+        client.wait_for('"event":"up"', 20)
+        return client
+
+    def sessions(self):
+        """What the server tells of its calls."""
+        found = json.loads(self.lab.run(self.lab.s, self.program, "sessions", "--json", "-c", self.conf))
+        return found if isinstance(found, list) else found["sessions"]
+
+
+class GatehouseServer(Gatehouse):
+    """The daemon alone, for what is measured with the load client."""
+
+    key = "gatehouse-server"
+    rows = ()
+    sources = 16  # further addresses of the client's
 
     def __init__(self, work, build, certs):
         self.build, self.certs = build, certs
         self.lab = Lab(self.key, work)
+        self.client = None
         try:
+            for i in range(self.sources):
+                self.lab.run(self.lab.c, "ip", "addr", "add", f"10.10.1.{100 + i}/24", "dev", "eth0")
             self.serve()
         except BaseException:
             self.close()
             raise
 
-    def serve(self):
-        d = self.lab.work
-        with open(os.path.join(d, "users"), "w") as f:
-            f.write('bench plain:"bench-password"\n')
-        os.chmod(os.path.join(d, "users"), 0o600)
-        with open(os.path.join(d, "gatehouse.conf"), "w") as f:
-            f.write(GATEHOUSE_CONF.format(server=SERVER, certs=self.certs, work=d, mtu=MTU, user=service_user()))
-        self.server = self.lab.start(self.lab.s, os.path.join(self.build, "gatehouse"), "serve", "-c",
-                                     os.path.join(d, "gatehouse.conf"))
-        self.server.wait_for("event=ready", 10)
-
     def load_args(self, *args):
-        return [os.path.join(self.build, "bench", "gatehouse-load"), *args, "--server", f"{SERVER}:443",
-                "--user", "bench", "--password", "bench-password", "--json"]
+        return [os.path.join(self.build, "bench", "gatehouse-load"), *args, "--server", f"{SERVER}:443", "--source",
+                "10.10.1.100", "--sources", str(self.sources), "--user", "bench", "--password", "bench-password",
+                "--json"]
 
     def load(self, *args):
-        """A load client that reports on its standard output; its standard input ends a `hold`."""
+        """A load client that reports on its standard output; its standard input directs a `hold`."""
         return subprocess.Popen(["ip", "netns", "exec", self.lab.c, *self.load_args(*args)], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE)
 
+    def tunnel(self, calls):
+        """So many calls on one device of the load client; their addresses."""
+        self.client = self.lab.start(self.lab.c, *self.load_args("tunnel", "--tun", "tun0", "--calls", str(calls)))
+        self.client.wait_for('"up"', 30)
+        self.lab.run(self.lab.c, "ip", "route", "replace", lab.INSIDE_NET, "dev", "tun0")
+        return json.loads(self.client.text().splitlines()[0])["ips"]
 
-class Gatehouse(GatehouseServer):
-    key, title = "gatehouse", "gatehouse"
-    compared = True
+    def hang_up(self):
+        self.client.stop()
 
-    def __init__(self, work, build, certs):
-        Peer.__init__(self, work, build, certs)
+
+class GatehousePair(Gatehouse):
+    """Two calls of two clients, of one worker where the server has more than one: there they share most."""
+
+    key, second = "gatehouse-pair", True
+    rows = ()
+    tries = 12
 
     def up(self):
         self.serve()
-        self.dial()
-
-    def dial(self):
-        self.client = self.lab.start(self.lab.c, *self.load_args("tunnel", "--tun", "tun0"))
-        self.client.wait_for('"up"', 10)
-        self.route("tun0")
-
-
-CONNECT_CONF = """
-server: {{ url = "https://{server}"; ca = "{certs}/ca.pem"; }};
-login: {{ user = "bench"; password-file = "{work}/password"; }};
-tunnel: {{ interface = "tun0"; mtu = {mtu}; routes = [ "{inside}" ]; dns = "off"; }};
-reconnect: {{ once = true; }};
-control: {{ folder = "{work}/connect"; }};
-worker: {{ user = "{user}"; }};
-"""
-
-
-class GatehouseConnect(Gatehouse):
-    """Both ends ours."""
-
-    key, title = "gatehouse-connect", "gatehouse connect"
-
-    def dial(self):
-        d = self.lab.work
-        with open(os.path.join(d, "password"), "w") as f:
-            f.write("bench-password\n")
-        os.chmod(os.path.join(d, "password"), 0o600)
-        with open(os.path.join(d, "connect.conf"), "w") as f:
-            f.write(CONNECT_CONF.format(server=SERVER, certs=self.certs, work=d, mtu=MTU, inside=lab.INSIDE_NET,
-                                        user=service_user()))
-        self.client = self.lab.start(self.lab.c, os.path.join(self.build, "gatehouse"), "connect", "-c",
-                                     os.path.join(d, "connect.conf"), "--json")
-        self.client.wait_for('"event":"up"', 20)
+        self.client = self.dial(self.lab.c)
+        for _ in range(self.tries):
+            self.client2 = self.dial(self.lab.c2)
+            self.same_worker = len({s["worker"] for s in self.sessions()}) == 1
+            if self.same_worker:
+                break
+            self.client2.stop()
+        else:
+            self.client2 = self.dial(self.lab.c2)
+        self.answers(self.lab.c2)
 
 
 # In the order of their turns: what is compared is measured side by side.
-TUNNELS = [Gatehouse, LimitPacked, OpenVpn, LimitGso, LimitPlain, Direct]
-# The same server, with the bench client and with ours.
-CLIENTS = [Gatehouse, GatehouseConnect]
+TUNNELS = [LimitGso, Gatehouse, OpenVpnTcp, OpenVpnUdp, OcservTls, OcservDtls, LimitPacked, LimitPlain, Direct]

@@ -3,9 +3,9 @@
 
     bench/run.py [--quick] [--only ROW]... [--peer PEER]... [--build DIR]
 
-Rows: tcp udp latency connect setup memory handshake web passthrough. Writes bench/results/DATE.json and latest.json (not with
---quick, --only or --peer, unless --save) and prints a table. Exit status 1 when a bar is missed or a measurement
-failed.
+Rows: tcp calls udp latency bottleneck second flood setup idle handshake web passthrough. Writes bench/results/DATE.json
+and latest.json, latest.md and latest.svg (not with --quick, --only or --peer, unless --save), and prints tables. Exit
+status 1 when a bar is missed or a measurement failed.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import datetime
 import json
 import os
 import platform
+import resource
 import shutil
 import sys
 import tempfile
@@ -21,14 +22,20 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
+import bars  # noqa: E402
+import delay  # noqa: E402
+import draw  # noqa: E402
 import lab  # noqa: E402
 import peers as all_peers  # noqa: E402
 import rows  # noqa: E402
+import setup  # noqa: E402
+import show  # noqa: E402
 import web  # noqa: E402
 
+TUNNEL_ROWS = ("tcp", "latency", "udp")  # the peers stay up for all of them
 WEB_ROWS = {"handshake": web.handshakes, "web": web.web, "passthrough": web.passthrough}
-ROWS = ("tcp", "udp", "latency", "connect", "setup", "memory", *WEB_ROWS)
-BARS = 13  # what Bench.bars() gives when everything was measured
+ROWS = ("setup", "idle", "calls", "second", "flood", *TUNNEL_ROWS, "bottleneck", *WEB_ROWS)
+FILES = 1 << 16  # descriptors: ten thousand calls are as many at either end
 
 
 def arguments():
@@ -50,7 +57,7 @@ def machine():
                 model = line.split(":", 1)[1].strip()
                 break
     with open("/proc/sys/net/ipv4/tcp_congestion_control") as f:
-        congestion = f.read().strip()  # a namespace cannot choose what the host does not allow to all, so all have it
+        congestion = f.read().strip()
     return {"cpu": model, "cpus": os.cpu_count(), "kernel": platform.release(),
             "openssl": lab.sh("openssl", "version").strip(), "congestion_control": congestion,
             "load_before": os.getloadavg()[0]}
@@ -59,30 +66,40 @@ def machine():
 class Bench:
     def __init__(self, args, work):
         self.args, self.work = args, work
+        self.want, self.quick = args.only or ROWS, args.quick
         self.rows, self.skipped, self.up = {}, {}, []
         self.certs = lab.certificates(os.path.join(work, "certs"))
+
+    def tool(self, name):
+        return os.path.join(self.args.build, "bench", name)
 
     def say(self, text):
         print(f"# {text}", file=sys.stderr, flush=True)
 
-    def bring(self, kind):
+    def bring(self, kind, *how):
         """A peer that is up, or None with the reason noted."""
-        key = kind.key
-        if key == "openvpn" and not lab.have("openvpn"):
-            self.skipped[key] = "openvpn is not installed"
-        elif key.startswith("gatehouse") and not os.path.exists(os.path.join(self.args.build, "gatehouse")):
-            self.skipped[key] = "not built"
+        absent = [p for p in kind.needs if not lab.have(p)]
+        if absent:
+            self.skipped[kind.key] = f"not installed: {', '.join(absent)}"
+        elif kind.key.startswith("gatehouse") and not os.path.exists(os.path.join(self.args.build, "gatehouse")):
+            self.skipped[kind.key] = "not built"
         else:
             try:
-                peer = kind(self.work, self.args.build, self.certs)
+                peer = kind(self.work, self.args.build, self.certs, *how)
                 self.up.append(peer)
                 return peer
-            except (lab.Failed, OSError) as e:
-                self.skipped[key] = str(e)
-        self.say(f"{key} skipped: {self.skipped[key]}")
+            except (lab.Failed, OSError, KeyError, ValueError) as e:
+                self.skipped[kind.key] = f"{type(e).__name__}: {e}"
+        self.say(f"{kind.key} skipped: {self.skipped[kind.key]}")
         return None
 
+    def bring_all(self, row, *how):
+        kinds = [t for t in all_peers.TUNNELS if row in t.rows and t.key in (self.args.peer or [t.key])]
+        return [p for p in (self.bring(t, *how) for t in kinds) if p]
+
     def row(self, name, measure, *args):
+        if name not in self.want:
+            return
         self.say(f"measuring {name}")
         start = time.monotonic()
         try:
@@ -92,37 +109,38 @@ class Bench:
             self.say(f"{name} failed: {e}")
         self.say(f"{name} took {time.monotonic() - start:.0f} s")
 
-    def run(self):
-        want, quick = self.args.only or ROWS, self.args.quick
-        if "setup" in want or "memory" in want:
-            server = self.bring(all_peers.GatehouseServer)
-            if server:
-                if "setup" in want:
-                    self.row("setup", rows.setup, server, quick)
-                if "memory" in want:
-                    self.row("memory", rows.memory, server, quick)
-                server.close()
-        if "connect" in want:
-            pair = [p for p in map(self.bring, all_peers.CLIENTS) if p]
-            if len(pair) == len(all_peers.CLIENTS):
-                self.row("connect", rows.connect, pair, quick)
-            for p in pair:
-                p.close()
-        if set(WEB_ROWS) & set(want):
-            self.web(want, quick)
-        if not {"tcp", "udp", "latency"} & set(want):
+    def with_server(self, kind, **measures):
+        """Rows that share a server of their own."""
+        if not set(measures) & set(self.want):
             return
-        kinds = [t for t in all_peers.TUNNELS if t.key in (self.args.peer or [t.key])]
-        tunnels = [p for p in map(self.bring, kinds) if p]
-        some = [p for p in tunnels if p.compared or (self.args.peer and p.server)]
-        if "tcp" in want:
-            self.row("tcp", rows.tcp, tunnels, quick)
-        if "latency" in want:
-            self.row("latency", rows.latency, some, quick)
-        if "udp" in want:
-            self.row("udp", rows.udp, some, quick, os.path.join(self.args.build, "bench", "bench-udp"))
+        server = self.bring(kind)
+        for name, (measure, *args) in measures.items() if server else ():
+            self.row(name, measure, server, self.quick, *args)
+        if server:
+            server.close()
 
-    def web(self, want, quick):
+    def run(self):
+        tcp, udp = self.tool("bench-tcp"), self.tool("bench-udp")
+        self.with_server(all_peers.GatehouseServer, setup=(setup.setup,))
+        self.row("idle", setup.idle, lambda: self.bring(all_peers.GatehouseServer), self.quick)
+        self.with_server(all_peers.GatehouseServer, calls=(rows.calls, tcp))
+        self.with_server(all_peers.GatehousePair, second=(delay.second, tcp, udp), flood=(delay.flood, tcp, udp))
+        self.tunnels(tcp, udp)
+        self.row("bottleneck", delay.bottleneck,
+                 lambda congestion: self.bring_all("bottleneck", congestion), self.quick, tcp)
+        if set(WEB_ROWS) & set(self.want):
+            self.web()
+
+    def tunnels(self, tcp, udp):
+        if not set(TUNNEL_ROWS) & set(self.want):
+            return
+        up = self.bring_all("tcp")
+        for name, measure, *tools in (("tcp", rows.tcp), ("latency", delay.latency, tcp), ("udp", rows.udp, udp)):
+            self.row(name, measure, [p for p in up if name in p.rows or self.args.peer], self.quick, *tools)
+        for p in up:
+            p.close()
+
+    def web(self):
         """The rows of the door as a web server; they share one lab."""
         absent = [p for p in ("nginx", "wrk", "haproxy") if not lab.have(p)]
         try:
@@ -130,108 +148,18 @@ class Bench:
                 raise lab.Failed(f"not installed: {', '.join(absent)}")
             door = web.Door(self.work, self.args.build, self.certs)
         except (lab.Failed, OSError) as e:
-            for name in set(WEB_ROWS) & set(want):
+            for name in set(WEB_ROWS) & set(self.want):
                 self.skipped[name] = str(e)
             self.say(f"web rows skipped: {e}")
             return
         self.up.append(door)
         for name, measure in WEB_ROWS.items():
-            if name in want:
-                self.row(name, measure, door, quick)
+            self.row(name, measure, door, self.quick)
         door.close()
 
     def close(self):
         for p in self.up:
             p.close()
-
-    def bars(self):
-        """What the project promises, and whether this run shows it: (name, value, sign, bar, met)."""
-        out = []
-
-        def bar(name, value, sign, limit):
-            if value is not None:
-                out.append({"name": name, "value": value, "sign": sign, "bar": limit,
-                            "met": value <= limit if sign == "<=" else value >= limit})
-
-        s, m, t = self.rows.get("setup"), self.rows.get("memory"), self.rows.get("tcp", {})
-        if s:
-            bar("set-up: server CPU ms a call", s["server_cpu_ms_per_call"], "<=", 1.0)
-            bar("dial on an idle server, ms", s["idle_dial_ms"], "<=", 30.0)
-        if m:
-            bar("memory of an idle call, KiB", m["pss_kib_per_call"], "<=", 24.0)
-        for key, title, limit in (("limit-packed", "limit packed", 0.9), ("openvpn", "OpenVPN", 1.5)):
-            for d in rows.DIRECTIONS:
-                if "gatehouse" in t and key in t:
-                    # Of runs that were neighbours, so that what else the machine did hit both.
-                    pairs = zip(t["gatehouse"][d]["runs"], t[key][d]["runs"])
-                    bar(f"TCP {d} / {title}", rows.median([g / o for g, o in pairs]), ">=", limit)
-        self.connect_bars(bar)
-        web.bars(self.rows, bar)
-        return out
-
-    def connect_bars(self, bar):
-        """As fast as the bench client. On two cores that both clients, the server and iperf3 share, medians of the same
-        program differ by some hundredths, too."""
-        c = self.rows.get("connect")
-        for d in rows.DIRECTIONS if c else ():
-            pairs = zip(c["gatehouse-connect"][d]["runs"], c["gatehouse"][d]["runs"])
-            bar(f"connect, TCP {d} / bench client", rows.median([g / o for g, o in pairs]), ">=", 0.9)
-
-
-def table(head, lines):
-    lines = [[str(c) for c in r] for r in [head, *lines]]
-    wide = [max(len(r[i]) for r in lines) for i in range(len(head))]
-    for n, r in enumerate(lines):
-        print("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(r, wide))).rstrip())
-        if n == 0:
-            print("  ".join("-" * w for w in wide))
-    print()
-
-
-def num(v, digits=2):
-    return "-" if v is None else f"{v:.{digits}f}"
-
-
-def show(result):
-    titles, r = {t.key: t.title for t in all_peers.TUNNELS}, result["rows"]
-    if "tcp" in r:
-        table(["TCP, one call", "up Gbit/s", "down Gbit/s", "server CPU-s/Gbit up", "down"],
-              [[titles[k], *(num(v[d]["gbit_s"]) for d in rows.DIRECTIONS),
-                *(num(v[d]["cpu_s_per_gbit"]) if k != "direct" else "-" for d in rows.DIRECTIONS)]
-               for k, v in r["tcp"].items()])
-    if "udp" in r:
-        names = [f"{d}-{n}" for n in (1400, 100) for d in rows.DIRECTIONS]
-        table(["UDP, kpps at <= 1 % loss", *(n + " B" for n in names)],
-              [[titles[k], *(num(v[n]["pps"] / 1000, 1) for n in names)] for k, v in r["udp"].items()])
-    if "latency" in r:
-        table(["ping p50/p99 ms", "idle", "TCP up", "TCP down"],
-              [[titles[k], *(f"{num(v[n]['p50_ms'])}/{num(v[n]['p99_ms'])}" for n in ("idle", "up", "down"))]
-               for k, v in r["latency"].items()])
-    if "connect" in r:
-        names = {"gatehouse": "bench client", "gatehouse-connect": "gatehouse connect"}
-        table(["TCP, our server with", "up Gbit/s", "down Gbit/s", "client CPU-s/Gbit up", "down"],
-              [[names[k], *(num(v[d]["gbit_s"]) for d in rows.DIRECTIONS),
-                *(num(v[d]["client_cpu_s_per_gbit"]) for d in rows.DIRECTIONS)] for k, v in r["connect"].items()])
-    if "setup" in r:
-        s = r["setup"]
-        table(["call set-up", "value"],
-              [["server CPU ms a call", num(s["server_cpu_ms_per_call"])],
-               ["calls/s, 16 at once", num(s["calls_s"], 0)],
-               ["dial ms p50/p99, 16 at once", f"{num(s['dial_p50_ms'], 1)}/{num(s['dial_p99_ms'], 1)}"],
-               ["dial ms, idle server", num(s["idle_dial_ms"], 1)]])
-    if "memory" in r:
-        m = r["memory"]
-        table([f"{m['calls']} idle calls", "value"],
-              [["KiB a call, Pss", num(m["pss_kib_per_call"], 1)],
-               ["KiB a call, private", num(m["private_kib_per_call"], 1)],
-               ["CPU %, all of them", num(m["idle_cpu_percent"], 1)]])
-    web.show(r, table, num)
-    if result["bars"]:
-        table(["bar", "measured", "wanted", "met"],
-              [[b["name"], num(b["value"]), f"{b['sign']} {b['bar']}", "yes" if b["met"] else "NO"]
-               for b in result["bars"]])
-    for k, why in result["skipped"].items():
-        print(f"skipped: {k}: {why.splitlines()[0]}")
 
 
 def save(result):
@@ -241,15 +169,31 @@ def save(result):
         with open(os.path.join(folder, name), "w") as f:
             json.dump(result, f, indent=1)
             f.write("\n")
+    with open(os.path.join(folder, "latest.md"), "w") as f:
+        f.write(show.markdown(result))
+    with open(os.path.join(folder, "latest.svg"), "w") as f:
+        f.write(draw.svg(result))
+
+
+def more_files():
+    """As many as we may have: not every root may raise the limit."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for n in (max(FILES, hard), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (n, n))
+            return
+        except ValueError:
+            continue
 
 
 def main():
     args = arguments()
     if os.geteuid() != 0:
         sys.exit("bench: needs root (network namespaces, TUN)")
-    for program in ("ip", "iperf3", "openssl", "ping"):
+    for program in ("ip", "tc", "iperf3", "openssl", "ping"):
         if not lab.have(program):
             sys.exit(f"bench: {program} is not installed")
+    more_files()
     work = tempfile.mkdtemp(prefix="gatehouse-bench-")
     os.chmod(work, 0o755)  # the engine's user may look at the way to its control socket
     host, bench = machine(), Bench(args, work)
@@ -261,14 +205,15 @@ def main():
         shutil.rmtree(work, ignore_errors=True)
     result = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "quick": args.quick,
               "seconds": round(time.monotonic() - start), "machine": host, "mtu": lab.MTU, "rows": bench.rows,
-              "bars": bench.bars(), "skipped": bench.skipped}
-    show(result)
-    if args.save or not (args.quick or args.only or args.peer):
+              "bars": bars.bars(bench.rows), "skipped": bench.skipped}
+    print(show.plain(result))
+    whole = not (args.only or args.peer)
+    if args.save or (whole and not args.quick):
         save(result)
     failed = [k for k in bench.skipped if k in ROWS or k.startswith("gatehouse")]
-    if not (args.only or args.peer) and len(result["bars"]) < BARS:
+    if whole and len(result["bars"]) < bars.COUNT:
         # A bar that could not be measured is not met.
-        print(f"{BARS - len(result['bars'])} of {BARS} bars could not be measured: {bench.skipped}")
+        print(f"{bars.COUNT - len(result['bars'])} of {bars.COUNT} bars could not be measured: {bench.skipped}")
         failed.append("bars")
     sys.exit(1 if failed or not all(b["met"] for b in result["bars"]) else 0)
 

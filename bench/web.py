@@ -164,13 +164,8 @@ class Door:
         """A server, once its port answers."""
         host = SERVER if port not in (UPSTREAM, UPSTREAM_TLS) else "127.0.0.1"
         p = self.lab.start(self.lab.s, *pinned(self.server_cpus, cmd))
-        for _ in range(500):
-            if self.lab.run(self.lab.s, "ss", "-Hltn", f"src {host}:{port}").strip():
-                return p
-            if p.p.poll() is not None:
-                break
-            lab.time.sleep(0.02)
-        raise Failed(f"{cmd[0]} does not listen on port {port}: {p.text()[-800:]}")
+        self.lab.listens(p, host, port)
+        return p
 
     def nginx(self, folder, text, port, **more):
         conf = self.conf(folder, text, **{"modules": "", **more})
