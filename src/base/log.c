@@ -1,9 +1,13 @@
 #include "base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,6 +15,7 @@
 static _Atomic(enum log_level) log_max = LOG_LV_NOTICE;
 static _Atomic(enum log_format) log_fmt = LOG_FMT_LOGFMT;
 static atomic_bool log_time;
+static atomic_uint log_lost;   /* lines that nobody took */
 static atomic_bool log_person; /* stderr is a terminal: nobody there wants the priority */
 
 static const char *const level_name[] = { "error", "warn", "notice", "info", "debug" };
@@ -24,10 +29,27 @@ void log_setup(enum log_level max, enum log_format format, bool timestamps)
     log_person = isatty(STDERR_FILENO) == 1;
 }
 
+void log_never_wait(void)
+{
+    struct stat st;
+    int flags = fcntl(STDERR_FILENO, F_GETFL);
+    if (flags < 0 || flags & O_NONBLOCK || fstat(STDERR_FILENO, &st) < 0 ||
+        !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+        return;
+    /* Opened anew: the flag belongs to what is open, which a shell may have, too. */
+    int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (flags & O_APPEND));
+    if (fd < 0)
+        return;
+    dup2(fd, STDERR_FILENO);
+    close(fd);
+}
+
 bool log_wants(enum log_level level)
 {
     return level <= log_max;
 }
+
+#define LOG_LINE_MAX 2048 /* within PIPE_BUF: a pipe takes all of it or nothing */
 
 struct out {
     char *p, *end;
@@ -201,16 +223,30 @@ size_t log_format_line(char *out, size_t cap, enum log_format format, enum log_l
     return (size_t)(o.p - out);
 }
 
+/* False when the line would have to wait for its reader. */
+static bool emit(enum log_level level, const struct log_ctx *ctx, const char *event, const char *msg,
+                 const struct log_kv *kv, size_t n)
+{
+    char line[LOG_LINE_MAX];
+    size_t len = log_format_line(line, sizeof line - 1, log_fmt, level, ctx, event, msg, kv, n);
+    line[len++] = '\n';
+    size_t skip = log_person ? 3 : 0;
+    struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
+    if (poll(&p, 1, 0) == 0)
+        return false;
+    /* Nobody to tell when stderr is gone. */
+    return write(STDERR_FILENO, line + skip, len - skip) >= 0 || errno != EAGAIN;
+}
+
 void log_write(enum log_level level, const struct log_ctx *ctx, const char *event, const char *msg,
                const struct log_kv *kv, size_t n)
 {
-    char line[2048];
-    size_t len = log_format_line(line, sizeof line - 1, log_fmt, level, ctx, event, msg, kv, n);
-    line[len++] = '\n';
-    /* Nobody to tell when stderr is gone. */
-    size_t skip = log_person ? 3 : 0;
-    ssize_t done = write(STDERR_FILENO, line + skip, len - skip);
-    (void)done;
+    unsigned lost = atomic_exchange(&log_lost, 0);
+    const struct log_kv lines = LOG_N("lines", lost);
+    if (lost && !emit(LOG_LV_WARN, NULL, "log-lost", "who reads the log was too slow: lines are missing", &lines, 1))
+        atomic_fetch_add(&log_lost, lost + 1);
+    else if (!emit(level, ctx, event, msg, kv, n))
+        atomic_fetch_add(&log_lost, 1);
 }
 
 bool log_allowed(struct log_limit *l, unsigned burst, uint64_t now_ms)

@@ -5,7 +5,8 @@
  *
  * The event name is stable and documented; the message is for people. Text that came from a peer goes
  * through a field, which quotes and escapes it, never through the message. Safe from any thread: one
- * write() a line.
+ * write() a line. Who reads too slowly does not hold us up: lines are lost then, and the next that is written is
+ * preceded by one that tells how many (event log-lost).
  *
  * Levels by consequence: error (service affected, the operator must act), warn (one call failed
  * unexpectedly), notice (up, down, login, refusal), info, debug (state changes).
@@ -48,6 +49,12 @@ struct log_ctx {
 };
 
 void log_setup(enum log_level max, enum log_format format, bool timestamps);
+/*
+ * Makes sure that a reader that stopped never stops us, not even when several processes write into its pipe at the same
+ * moment: stderr becomes non-blocking, without being so for others who have it. Where that cannot be done (no /proc, no
+ * permission) it is looked at before each line, as without this call.
+ */
+void log_never_wait(void);
 bool log_wants(enum log_level level);
 
 /* Writes one line. ctx may be NULL. Fields with an empty string are left out. */

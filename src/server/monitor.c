@@ -482,6 +482,7 @@ int monitor_run(const char *config_path)
     struct monitor m = { .path = config_path, .channel = -1, .self = -1, .signals = -1 };
     struct config_error cerr;
     char err[400];
+    log_never_wait();
     if (config_load(config_path, &m.cfg, &cerr)) {
         log_error(NULL, "start-failed", cerr.text);
         return 2;

@@ -5,7 +5,9 @@ programs run with the lowest priority: what is measured is the server, not who g
 """
 
 import contextlib
+import fcntl
 import json
+import os
 import socket
 import ssl
 import time
@@ -184,3 +186,36 @@ def test_too_many(lab):
             again.hang_up()
         c.hang_up()
         gh.no_sessions()
+
+
+def test_log_reader_stops(lab):
+    """Nobody reads the log any more: calls come up, go on and end; what was lost is told when somebody reads again."""
+    gh = lab.gatehouse("unread", worker={"threads": 1}, log={"level": "debug"})
+    fifo = os.path.join(gh.dir, "log")
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    text = bytearray()
+
+    def read(wanted):
+        with contextlib.suppress(BlockingIOError):
+            text.extend(os.read(reader, 1 << 16))
+        return wanted in text
+    gh.prefix = ["sh", "-c", f'exec "$@" 2>{fifo}', "sh"]
+    try:
+        gh.spawn()
+        wait_for(lambda: read(b"event=ready"), 10, "ready")
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+        with steady(lab) as c:
+            for _ in range(20):
+                with steady(lab) as other:
+                    other.hang_up()
+            trips = feel(c, iter([True] * 50 + [False]).__next__)
+            judge("unread log", trips)
+            check(not read(b"log-lost"), "all could be written")
+            c.hang_up()
+        wait_for(lambda: read(b"event=log-lost"), 5, lambda: f"what is missing is told: {text[-300:]}")
+        gh.no_sessions()
+        gh.stop()
+    finally:
+        gh.close()
+        os.close(reader)

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -5,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -17,7 +19,6 @@
 #include "base/evq.h"
 #include "base/list.h"
 #include "base/log.h"
-#include "base/pkt.h"
 #include "base/rd.h"
 #include "base/timerq.h"
 #include "base/wr.h"
@@ -253,20 +254,6 @@ static void test_evq_overflow(void **state)
     evq_reset(&q);
     evq_put(&q, 1, zeros, 65536);
     assert_true(q.failed);
-}
-
-/* ---- pkt ---- */
-
-static void test_pkt_batch(void **state)
-{
-    (void)state;
-    struct pkt_batch b = { 0 };
-    uint8_t byte = 0;
-    for (unsigned i = 0; i < PKT_BATCH_MAX; i++)
-        assert_true(pkt_batch_add(&b, &byte, i));
-    assert_false(pkt_batch_add(&b, &byte, 1));
-    assert_int_equal(b.n, PKT_BATCH_MAX);
-    assert_int_equal(b.pkts[PKT_BATCH_MAX - 1].len, PKT_BATCH_MAX - 1);
 }
 
 /* ---- timerq ---- */
@@ -512,6 +499,47 @@ static void test_log_long_lines(void **state)
     log_setup(LOG_LV_NOTICE, LOG_FMT_LOGFMT, false);
 }
 
+/* Nobody reads the pipe: no line waits, and the first after the reader is back tells of those that are missing. */
+static void test_log_never_waits(void **state)
+{
+    (void)state;
+    int p[2], old = dup(STDERR_FILENO);
+    char text[1 << 16], tail[400];
+    memset(text, 'x', 500);
+    text[500] = 0;
+    assert_int_equal(pipe(p), 0);
+    dup2(p[1], STDERR_FILENO);
+    int shared = fcntl(p[1], F_GETFL);
+    for (int round = 0; round < 2; round++) { /* as it is; and made non-blocking */
+        for (int i = 0; i < 1000; i++)
+            log_write(LOG_LV_NOTICE, NULL, "e", text, NULL, 0);
+        int flags = fcntl(p[0], F_GETFL);
+        fcntl(p[0], F_SETFL, flags | O_NONBLOCK);
+        unsigned whole = 0;
+        for (ssize_t n; (n = read(p[0], text, sizeof text)) > 0;)
+            for (ssize_t i = 0; i < n; i++)
+                whole += text[i] == '\n';
+        memset(text, 'x', 500);
+        text[500] = 0;
+        assert_in_range(whole, 10, 999);
+        log_write(LOG_LV_NOTICE, NULL, "e", "again", NULL, 0);
+        ssize_t n = read(p[0], tail, sizeof tail - 1);
+        assert_true(n > 0);
+        tail[n] = 0;
+        char want[64];
+        snprintf(want, sizeof want, "event=log-lost lines=%u ", 1000 - whole);
+        assert_non_null(strstr(tail, want));
+        assert_non_null(strstr(tail, "again"));
+        log_never_wait();
+        assert_true(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK);
+        assert_int_equal(fcntl(p[1], F_GETFL), shared);
+    }
+    dup2(old, STDERR_FILENO);
+    close(old);
+    close(p[0]);
+    close(p[1]);
+}
+
 static void test_log_allowed(void **state)
 {
     (void)state;
@@ -731,13 +759,13 @@ int main(void)
         cmocka_unit_test(test_wr_lengths),
         cmocka_unit_test(test_evq_order),
         cmocka_unit_test(test_evq_overflow),
-        cmocka_unit_test(test_pkt_batch),
         cmocka_unit_test(test_timerq_model),
         cmocka_unit_test(test_ct),
         cmocka_unit_test(test_hex),
         cmocka_unit_test(test_log_logfmt),
         cmocka_unit_test(test_log_json),
         cmocka_unit_test(test_log_long_lines),
+        cmocka_unit_test(test_log_never_waits),
         cmocka_unit_test(test_log_allowed),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_digest),
