@@ -5,17 +5,20 @@
 #include <string.h>
 
 #include "base/ct.h"
+#include "ip/flow.h"
 #include "ip/inner.h"
 #include "net/loop.h"
 
-#define EV_CAP             16384
-#define READS_PER_WAKEUP   32 /* records; there is nobody else who waits */
-#define BATCHES_PER_WAKEUP 8  /* of PKT_BATCH_MAX packets */
-#define HANGUP_PPP_MS      1000
-#define PEER_TERMINATE_MS  1000 /* for the CALL_DISCONNECT of a server that ended PPP */
-#define CLOSE_FLUSH_MS     1000
-#define IP4_WAIT_MS        3000  /* for IPv4 when IPv6 is up: they come side by side */
-#define BINDING_MS         10000 /* an ABORT so soon after CALL_CONNECTED is about it */
+#define EV_CAP     16384
+#define TUN_READS  64           /* packets or super-packets from the interface in a wake-up, and */
+#define TUN_BYTES  (1u << 20)   /* bytes */
+#define TURN_BYTES (256u << 10) /* to the server in a turn: less than is read, so that what waits waits in our queues  \
+                                 */
+#define HANGUP_PPP_MS     1000
+#define PEER_TERMINATE_MS 1000 /* for the CALL_DISCONNECT of a server that ended PPP */
+#define CLOSE_FLUSH_MS    1000
+#define IP4_WAIT_MS       3000  /* for IPv4 when IPv6 is up: they come side by side */
+#define BINDING_MS        10000 /* an ABORT so soon after CALL_CONNECTED is about it */
 
 /* ---- ends ---- */
 
@@ -86,7 +89,7 @@ static void send_frame(struct client_call *k, const uint8_t *frame, size_t len)
         return;
     sstp_data_hdr(pkt, len);
     memcpy(pkt + SSTP_HDR_LEN, frame, len);
-    if (!tunnel_put(&k->stream, pkt, len + SSTP_HDR_LEN, TUNNEL_OUT_CAP))
+    if (!tunnel_put(&k->stream, pkt, len + SSTP_HDR_LEN, TUNNEL_CONTROL_CAP))
         break_off(k, CLIENT_SSTP, "the server makes us talk and does not listen");
     secret_wipe(pkt, sizeof pkt); /* PAP */
 }
@@ -123,6 +126,8 @@ static void maybe_up(struct client_call *k)
         return;
     }
     k->alone_at = 0;
+    if (!k->up)
+        tunnel_up(&k->stream, 0, k->now_ms * 1000);
     k->up = true;
     k->stream.secrets = false;
     k->ops.up(k->ops.arg);
@@ -282,7 +287,7 @@ static void on_sstp(struct client_call *k, const struct ev *ev)
 {
     switch ((enum sstp_event)ev->type) {
     case SSTP_EV_SEND:
-        if (!tunnel_put(&k->stream, ev->data, ev->len, TUNNEL_OUT_CAP))
+        if (!tunnel_put(&k->stream, ev->data, ev->len, TUNNEL_CONTROL_CAP))
             break_off(k, CLIENT_SSTP, "the server makes us talk and does not listen");
         return;
     case SSTP_EV_PPP_START:
@@ -330,11 +335,19 @@ static void pump(struct client_call *k)
 
 /* ---- packets from the server. HOT PATH ---- */
 
+static void to_tun(struct client_call *k, uint8_t *data, uint32_t len)
+{
+    k->n.rx_packets++;
+    k->n.rx_bytes += len;
+    k->heard_data = true;
+    if (k->tun)
+        join_add(&k->join, data, len);
+}
+
 static void flush_batch(struct client_call *k)
 {
-    if (k->batch.n && k->tun)
-        tun_queue_write(k->tun, &k->batch);
-    k->batch.n = 0;
+    if (k->tun)
+        join_flush(&k->join);
 }
 
 static void on_control(void *arg, struct rd whole)
@@ -361,14 +374,7 @@ static void on_frame(void *arg, struct rd frame)
         } else if (!ip_view(frame, &v) || v.version != (protocol == PPP_IP ? 4 : 6)) {
             k->n.drop_odd++;
         } else {
-            k->n.rx_packets++;
-            k->n.rx_bytes += v.len;
-            k->heard_data = true;
-            uint8_t *data = tunnel_writable(&k->stream, frame.p);
-            if (!pkt_batch_add(&k->batch, data, v.len)) {
-                flush_batch(k);
-                pkt_batch_add(&k->batch, data, v.len);
-            }
+            to_tun(k, tunnel_writable(&k->stream, frame.p), v.len);
         }
         return;
     }
@@ -387,7 +393,7 @@ static bool walking_done(void *arg)
     return k->broken || k->closing;
 }
 
-/* The batch borrows what was read: it is written before that memory is used again. */
+/* What is joined borrows what was read: it is written before that memory is used again. */
 static void on_walked(void *arg)
 {
     flush_batch(arg);
@@ -404,7 +410,8 @@ static void receive(struct client_call *k)
 {
     struct tunnel_sink sink = sink_of(k);
     k->more = k->heard = k->heard_data = false;
-    int rc = tunnel_receive(&k->stream, &sink, READS_PER_WAKEUP, &k->more);
+    size_t bytes;
+    int rc = tunnel_receive(&k->stream, &sink, &k->more, &bytes);
     if (k->heard)
         sstp_client_alive(&k->sstp, k->now_ms);
     if (k->heard_data)
@@ -417,45 +424,85 @@ static void receive(struct client_call *k)
 
 /* ---- packets to the server. HOT PATH ---- */
 
-static void send_packet(struct client_call *k, uint8_t *data, uint32_t len)
+static uint32_t mtu_of(const struct client_call *k)
 {
-    struct ip_view v;
-    if (!ip_view(rd_make(data, len), &v)) {
-        k->n.drop_odd++;
-        return;
-    }
-    bool v4 = v.version == 4;
-    if (!k->sstp_up || !(v4 ? k->ip4_up : k->ip6_up)) {
-        k->n.drop_gate++;
-    } else if (v.len > ppp_peer_mtu(k->ppp) || v.len > SSTP_PAYLOAD_MAX - PPP_HDR_MAX) {
-        k->n.drop_mtu++;
-    } else if (tunnel_put_ip(&k->stream, data, v.len, v4 ? PPP_IP : PPP_IPV6)) {
-        k->n.tx_packets++;
-        k->n.tx_bytes += v.len;
-    }
+    uint32_t mtu = ppp_peer_mtu(k->ppp);
+    return mtu < SSTP_PAYLOAD_MAX - PPP_HDR_MAX ? mtu : SSTP_PAYLOAD_MAX - PPP_HDR_MAX;
 }
 
-static void flush_out(struct client_call *k)
+/* b is gone then. */
+static void send_packet(struct client_call *k, struct pktbuf *b, uint64_t now_us)
 {
-    int rc = k->broken ? 0 : tunnel_flush(&k->stream);
-    k->blocked = rc == ERR_AGAIN;
-    if (rc && rc != ERR_AGAIN)
+    struct ip_view v;
+    if (!ip_view(rd_make(b->data, b->len), &v)) {
+        k->n.drop_odd++;
+    } else if (!k->sstp_up || !(v.version == 4 ? k->ip4_up : k->ip6_up)) {
+        k->n.drop_gate++;
+    } else {
+        b->version = v.version;
+        b->len = v.len;
+        b->flow = flow_hash(b->data, b->len);
+        k->stream.mtu = mtu_of(k);
+        int rc = tunnel_take(&k->stream, b, now_us);
+        k->n.drop_mtu += rc == ERR_LIMIT;
+        k->n.drop_odd += rc == ERR_PEER;
+        return;
+    }
+    pktbuf_free(&k->stream.bufs->packets, b);
+}
+
+static void sent(struct client_call *k, enum tunnel_state state)
+{
+    k->blocked = state == TUNNEL_BLOCKED;
+    if (state == TUNNEL_DEAD)
         lost(k);
 }
 
-void client_call_from_tun(struct client_call *k, uint64_t now_ms)
+/* Control packets, and what TLS has left. */
+static void flush_out(struct client_call *k)
 {
+    size_t n;
+    if (!k->broken)
+        sent(k, tunnel_send(&k->stream, 0, 0, &n));
+}
+
+void client_call_tun(struct client_call *k, struct tun_queue *tun)
+{
+    k->tun = tun;
+    tun_queue_join(tun, &k->join);
+}
+
+void client_call_from_tun(struct client_call *k, uint64_t now_us)
+{
+    struct pktbuf_pool *pool = &k->stream.bufs->packets;
+    size_t bytes = 0;
     int rc = 0;
-    k->now_ms = now_ms;
-    for (unsigned i = 0; i < BATCHES_PER_WAKEUP && !rc && !k->blocked && !k->broken; i++) {
-        struct pkt_batch b;
-        rc = tun_queue_read(k->tun, &b);
-        for (unsigned n = 0; n < b.n; n++)
-            send_packet(k, b.pkts[n].data, b.pkts[n].len);
-        flush_out(k);
+    k->now_ms = now_us / 1000;
+    for (unsigned i = 0; i < TUN_READS && bytes < TUN_BYTES && rc != ERR_AGAIN && rc != ERR_SYSTEM; i++) {
+        struct pktbuf *b;
+        rc = tun_queue_take(k->tun, pool, &k->tun_buf, &b);
+        if (!b)
+            continue;
+        bytes += b->len;
+        send_packet(k, b, now_us);
     }
     if (rc == ERR_SYSTEM)
         break_off(k, CLIENT_LOCAL, "the interface is gone: somebody deleted it");
+}
+
+bool client_call_turns(const struct client_call *k)
+{
+    return !k->broken && !k->closing && (k->more || (k->stream.fq && !k->blocked));
+}
+
+void client_call_turn(struct client_call *k, uint64_t now_us)
+{
+    size_t n;
+    k->now_ms = now_us / 1000;
+    if (!k->broken && k->stream.fq && !k->blocked)
+        sent(k, tunnel_send(&k->stream, TURN_BYTES, now_us, &n));
+    if (k->more)
+        client_call_io(k, NET_READ, k->now_ms);
 }
 
 /* ---- time ---- */
@@ -514,16 +561,6 @@ int client_call_wants(const struct client_call *k)
 {
     int tls = tls_stream_wants(k->tls);
     return (k->closing ? 0 : NET_READ) | (k->blocked ? NET_WRITE : 0) | (tls & NET_WRITE && k->blocked ? NET_WRITE : 0);
-}
-
-bool client_call_more(const struct client_call *k)
-{
-    return k->more && !k->broken && !k->closing;
-}
-
-bool client_call_blocked(const struct client_call *k)
-{
-    return k->blocked;
 }
 
 bool client_call_over(const struct client_call *k, struct client_end *why)
@@ -586,6 +623,8 @@ int client_call_start(struct client_call *k, const struct client_call_cfg *cfg, 
 
 void client_call_fini(struct client_call *k)
 {
+    if (k->tun_buf)
+        pktbuf_free(&k->stream.bufs->packets, k->tun_buf);
     tunnel_stream_fini(&k->stream);
     ppp_peer_free(k->ppp);
     sstp_client_fini(&k->sstp);

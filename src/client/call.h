@@ -1,8 +1,9 @@
 /*
  * An SSTP call from the client's side: the SSTP machine, the PPP link and the packets, over a TLS stream whose HTTP
  * request was answered with 200. Knows no event loop: the owner calls client_call_io() when the stream's socket is
- * ready, client_call_expire() at client_call_deadline(), client_call_from_tun() when the interface has packets, and
- * after each looks at client_call_wants() and client_call_over().
+ * ready, client_call_expire() at client_call_deadline(), client_call_from_tun() when the interface has packets,
+ * client_call_turn() after each round of these while client_call_turns(), and then looks at client_call_wants() and
+ * client_call_over().
  */
 #ifndef GH_CLIENT_CALL_H
 #define GH_CLIENT_CALL_H
@@ -29,10 +30,10 @@ struct client_call_ops {
 };
 
 struct client_call_counts {
-    uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
-    uint64_t drop_gate; /* before the call was up, or of a family that is not */
-    uint64_t drop_odd;  /* no IP packets */
-    uint64_t drop_mtu;  /* larger than the server takes */
+    uint64_t rx_packets, rx_bytes; /* those to the server are the stream's */
+    uint64_t drop_gate;            /* before the call was up, or of a family that is not */
+    uint64_t drop_odd;             /* no IP packets */
+    uint64_t drop_mtu;             /* larger than the server takes */
 };
 
 struct client_call {
@@ -40,8 +41,9 @@ struct client_call {
     struct client_call_ops ops;
     struct tls_stream *tls; /* borrowed */
     struct tunnel_stream stream;
-    struct tun_queue *tun; /* where packets go; NULL: nowhere, they are counted */
-    struct pkt_batch batch;
+    struct tun_queue *tun;  /* where packets go; NULL: nowhere, they are counted */
+    struct pktbuf *tun_buf; /* what is read next; NULL: none yet */
+    struct join join;
     struct sstp_cert_hashes leaf;
     struct sstp_client sstp;
     struct ppp_peer *ppp;
@@ -66,16 +68,15 @@ MUST_USE int client_call_start(struct client_call *k, const struct client_call_c
 void client_call_fini(struct client_call *k); /* wipes; fine on a zeroed one */
 
 void client_call_io(struct client_call *k, int events, uint64_t now_ms);
-void client_call_from_tun(struct client_call *k, uint64_t now_ms); /* HOT PATH */
+void client_call_tun(struct client_call *k, struct tun_queue *tun); /* borrowed: from now on packets pass */
+void client_call_from_tun(struct client_call *k, uint64_t now_us);  /* HOT PATH; monotonic, as now_ms */
+void client_call_turn(struct client_call *k, uint64_t now_us);      /* sends what waits; input left over */
+bool client_call_turns(const struct client_call *k);                /* it has work without any event */
 uint64_t client_call_deadline(const struct client_call *k);
 void client_call_expire(struct client_call *k, uint64_t now_ms);
 
 /* Events (NET_READ, NET_WRITE) that the socket is to be watched for. */
 int client_call_wants(const struct client_call *k);
-/* More input is decrypted already: call client_call_io(k, NET_READ) again soon. */
-bool client_call_more(const struct client_call *k);
-/* The socket takes nothing now: leave packets in the interface's queue. */
-bool client_call_blocked(const struct client_call *k);
 
 /* In order: LCP Terminate, then CALL_DISCONNECT, then it is over within some seconds. */
 void client_call_hangup(struct client_call *k, enum client_cause cause, const char *text, uint64_t now_ms);

@@ -17,9 +17,10 @@
 #include "client/report.h"
 #include "priv/process.h"
 
-#define DOUBT_MS  5000  /* after a change: how long the server may be silent */
-#define STUCK_MS  1000  /* a dial that is so old when the network changes waits for what was lost before */
-#define STEADY_MS 60000 /* a call that was up so long: the next wait begins small again */
+#define CALL_QUEUE (4u << 20) /* bytes of packets that may wait for the server */
+#define DOUBT_MS   5000       /* after a change: how long the server may be silent */
+#define STUCK_MS   1000       /* a dial that is so old when the network changes waits for what was lost before */
+#define STEADY_MS  60000      /* a call that was up so long: the next wait begins small again */
 
 /* ---- this machine's network ---- */
 
@@ -155,10 +156,9 @@ static void settle(struct client_engine *e)
         return;
     }
     net_fd_want(e->line.nf, client_call_wants(&e->call));
-    if (e->net_up)
-        net_fd_want(e->tun_nf, client_call_blocked(&e->call) ? 0 : NET_READ);
-    uint64_t at = client_call_more(&e->call) ? net_now(&e->loop) : client_call_deadline(&e->call);
-    if (net_timer_set(&e->loop, &e->call_timer, at)) {
+    if (client_call_turns(&e->call))
+        net_loop_again(&e->loop);
+    if (net_timer_set(&e->loop, &e->call_timer, client_call_deadline(&e->call))) {
         client_end_set(&why, CLIENT_INTERNAL, "out of memory");
         end_call(e, &why);
     }
@@ -176,17 +176,23 @@ static void on_tun(void *arg, int events)
     struct client_engine *e = arg;
     (void)events;
     if (e->calling && e->net_up)
-        client_call_from_tun(&e->call, net_now(&e->loop));
+        client_call_from_tun(&e->call, uv_hrtime() / 1000);
     settle(e);
 }
 
 static void on_call_timer(struct timer_entry *t, uint64_t now_ms)
 {
     struct client_engine *e = (struct client_engine *)(void *)((char *)t - offsetof(struct client_engine, call_timer));
-    if (client_call_more(&e->call))
-        client_call_io(&e->call, NET_READ, now_ms);
-    else
-        client_call_expire(&e->call, now_ms);
+    client_call_expire(&e->call, now_ms);
+    settle(e);
+}
+
+static void on_turn(struct net_loop *l)
+{
+    struct client_engine *e = l->arg;
+    if (!e->calling || !client_call_turns(&e->call))
+        return;
+    client_call_turn(&e->call, uv_hrtime() / 1000);
     settle(e);
 }
 
@@ -227,7 +233,7 @@ static void begin_call(struct client_engine *e)
         over(e, &why, false);
         return;
     }
-    e->call.tun = &e->tun;
+    client_call_tun(&e->call, &e->tun);
     settle(e);
 }
 
@@ -445,8 +451,8 @@ static int open_tun(struct client_engine *e, struct client_end *why)
     }
     e->tun_offload = tun_offload_unpack(m.index);
     e->tun_nf = net_fd_new(&e->loop, fd, on_tun, e);
-    rc = e->tun_nf ? tun_queue_init(&e->tun, fd) : ERR_NOMEM;
-    return rc ? client_trouble(why, rc, "") : 0;
+    e->tun = (struct tun_queue){ .fd = fd, .offload = e->tun_offload };
+    return e->tun_nf ? 0 : client_trouble(why, ERR_NOMEM, "");
 }
 
 static void watch_signals(struct client_engine *e)
@@ -469,10 +475,12 @@ static int prepare(struct client_engine *e, struct client_end *why)
 {
     process_hide();
     int rc = client_setup(e, why);
-    if (!rc && ((rc = net_loop_init(&e->loop, client_status_woken, e)) || (rc = tunnel_bufs_init(&e->bufs))))
+    if (!rc && ((rc = net_loop_init(&e->loop, client_status_woken, e)) ||
+                (rc = tunnel_bufs_init(&e->bufs, CALL_QUEUE, 2 * CALL_QUEUE))))
         client_trouble(why, rc, "");
     if (rc)
         return rc;
+    e->loop.turn = on_turn;
     watch_signals(e);
     rc = open_tun(e, why);
     int tick = outside_tick_open();

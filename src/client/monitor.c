@@ -348,7 +348,7 @@ static int prepare(struct client_monitor *m, struct netconf_cfg *nc, char *err, 
     }
     *nc = (struct netconf_cfg){ .folder = m->cfg->control.folder,
                                 .interface = m->cfg->tunnel.interface,
-                                .offload = false, /* tun/queue.c moves packets as they travel */
+                                .offload = m->cfg->tunnel.offload == CONFIG_AUTO,
                                 .routes = m->cfg->tunnel.route,
                                 .n_routes = m->cfg->tunnel.n_route,
                                 .default_route = m->cfg->tunnel.default_route,

@@ -331,7 +331,7 @@ static void run_call(struct line *l, struct watched *w, uint32_t limit_ms, struc
         at = at < until ? at : until;
         at = at < bye_at ? at : bye_at;
         int events = client_call_wants(&w->k);
-        if (client_call_more(&w->k) || (events && wait_for(l->fd, events, at > now ? at : now + 1)))
+        if (client_call_turns(&w->k) || (events && wait_for(l->fd, events, at > now ? at : now + 1)))
             client_call_io(&w->k, NET_READ | NET_WRITE, now_ms());
         else
             client_call_expire(&w->k, now_ms());
@@ -509,7 +509,7 @@ int probe_run(const struct http_url *url, const struct probe_options *o, const u
               struct probe_report *out, char *err, size_t cap)
 {
     struct probe p = { .url = url, .o = o };
-    int rc = tunnel_bufs_init(&p.bufs);
+    int rc = tunnel_bufs_init(&p.bufs, 0, PKTBUF_COST_MAX);
     if (rc)
         snprintf(err, cap, "out of memory");
     else

@@ -96,8 +96,9 @@ static void log_end(struct call *k)
     if (k->up) {
         log_notice(&k->c->log, "call-down", "call ended", LOG_S("cause", k->end_cause), LOG_S("text", k->end_text),
                    LOG_S("ip", ip4_text(k->ip4, ip)), LOG_N("seconds", (now - k->up_ms) / 1000),
-                   LOG_N("rx_bytes", k->n.rx_bytes), LOG_N("tx_bytes", k->n.tx_bytes),
-                   LOG_NZ("drop_source", k->n.drop_source), LOG_NZ("drop_queue", k->n.drop_queue),
+                   LOG_N("rx_bytes", k->n.rx_bytes), LOG_N("tx_bytes", k->stream.bytes),
+                   LOG_NZ("drop_source", k->n.drop_source),
+                   LOG_NZ("drop_queue", k->stream.dropped.drop_full + k->stream.dropped.drop_late),
                    LOG_S("remedy", k->hangup || k->ppp_down ? "" : remedy_for(k)));
         return;
     }
@@ -242,7 +243,12 @@ static void authed(struct call *k, const struct ev *ev)
     conn_authenticated(k->c);
     take_front(k);
     machine_error(k, sstp_server_authenticated(&k->sstp, a.hlak, now, &k->c->w->ev_sstp));
-    give_address(k, login_user(k->c->gen->users, a.name, a.name_len));
+    const struct user *user = login_user(k->c->gen->users, a.name, a.name_len);
+    if (user) {
+        k->up_bps = user->up_bps;
+        k->down_bps = user->down_bps;
+    }
+    give_address(k, user);
     secret_wipe(&a, sizeof a);
 }
 
@@ -254,6 +260,8 @@ static void maybe_up(struct call *k)
     k->up = true;
     k->stream.secrets = false;
     k->up_ms = net_now(&k->c->w->loop);
+    tunnel_up(&k->stream, k->down_bps / 8, uv_hrtime() / 1000);
+    bucket_init(&k->up_bucket, k->up_bps / 8, uv_hrtime() / 1000);
     k->c->w->counts.calls_up++;
     log_notice(&k->c->log, "call-up", "call is up", LOG_S("ip", k->ip4_up ? ip4_text(k->ip4, ip) : ""),
                LOG_N("setup_ms", k->up_ms - k->c->accepted_ms), LOG_S("tls", tls_stream_version(k->c->tls)));
@@ -445,7 +453,8 @@ static uint64_t deadline(const struct call *k)
         d = k->hangup_at;
     if (k->closing && k->close_at < d)
         d = k->close_at;
-    return d;
+    uint64_t resume = call_resume_at(k);
+    return resume < d ? resume : d;
 }
 
 static void expire(struct call *k)
@@ -462,6 +471,7 @@ static void expire(struct call *k)
         machine_error(k, sstp_server_disconnect(&k->sstp, now, &w->ev_sstp));
         pump(k);
     }
+    call_resume(k, now);
     if (k->closing && k->close_at <= now)
         k->broken = true;
 }
@@ -486,9 +496,9 @@ void call_settle(struct call *k)
     struct worker *w = k->c->w;
     if (!k->broken)
         expire(k);
-    if (!k->broken && tunnel_waits(&k->stream))
+    if (!k->broken && tunnel_owes(&k->stream))
         call_flush(k);
-    if (k->broken || (k->closing && !tunnel_waits(&k->stream))) {
+    if (k->broken || (k->closing && !tunnel_owes(&k->stream))) {
         close_call(k);
         return;
     }
@@ -565,9 +575,7 @@ void call_free(struct call *k)
         w->by_slot[pool_slot(&w->engine->pool, k->ip4)] = NULL;
         pool_give(&w->engine->pool, k->ip4);
     }
-    if (k->dirty)
-        TAILQ_REMOVE(&w->dirty, k, dirty_link);
-    call_not_again(k);
+    call_off_lists(k);
     tunnel_stream_fini(&k->stream);
     ppp_link_free(k->ppp);
     sstp_server_fini(&k->sstp);

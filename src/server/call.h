@@ -11,18 +11,23 @@
 #include "sstp/server.h"
 
 struct call_counts {
-    uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
-    uint64_t drop_source; /* from the client: not its address, or not an IP packet */
-    uint64_t drop_gate;   /* data before the call was up */
-    uint64_t drop_queue;  /* to the client: it reads too slowly */
-    uint64_t drop_mtu;    /* to the client: larger than its MRU */
+    uint64_t rx_packets, rx_bytes; /* those to the client are the stream's */
+    uint64_t drop_source;          /* from the client: not its address, or not an IP packet */
+    uint64_t drop_gate;            /* data before the call was up */
+    uint64_t drop_mtu;             /* to the client: larger than its MRU */
+    uint64_t drop_odd;             /* to the client: a packet whose headers lie */
 };
 
 struct call {
     struct conn *c;
-    TAILQ_ENTRY(call) dirty_link, again_link;
-    bool dirty, again;
-    bool up; /* SSTP connected and IPv4 or IPv6 open: logged as up */
+    TAILQ_ENTRY(call) active_link, again_link;
+    bool active;     /* on a list of the worker: it has packets for the client, and the socket takes them */
+    bool fresh;      /* which list: nothing waited for it before */
+    bool again;      /* on the list of those with input left over */
+    bool blocked;    /* the socket is full */
+    bool paced;      /* the client's rate is used up until stream.resume_us */
+    bool tls_writes; /* TLS has an answer of its own to send before it goes on reading */
+    bool up;         /* SSTP connected and IPv4 or IPv6 open: logged as up */
     bool sstp_up, ip4_up, ip6_up;
     bool closing; /* SSTP machine is done: flush, then close */
     bool ended;   /* SSTP_EV_ENDING was seen */
@@ -36,9 +41,12 @@ struct call {
     struct sstp_cert_hashes leaf; /* that this connection was served */
     struct sstp_server sstp;
     struct ppp_link *ppp;
-    uint64_t hangup_at; /* when to go on from PPP to SSTP disconnect */
-    uint64_t close_at;  /* when to give up flushing */
+    uint64_t hangup_at;  /* when to go on from PPP to SSTP disconnect */
+    uint64_t close_at;   /* when to give up flushing */
+    uint64_t read_at_ms; /* when the user's rate lets us read on; 0: now */
     uint64_t started_ms, up_ms;
+    uint64_t up_bps, down_bps; /* the user's rates, bits a second; 0: none */
+    struct bucket up_bucket;
     struct tunnel_stream stream;
     struct call_counts n;
     char end_cause[32];
@@ -69,13 +77,17 @@ void call_ppp_frame(struct call *k, struct rd frame);
 void call_settle(struct call *k); /* after any work on it: output, deadlines, its end; k may be gone afterwards */
 
 /* data.c */
-void call_receive(struct call *k);                /* socket -> TUN */
-void call_early(struct call *k, struct rd early); /* bytes that came with the HTTP request */
-void call_not_again(struct call *k);              /* takes it off the list of those with input left over */
+void call_receive(struct call *k);                               /* socket -> TUN */
+void call_early(struct call *k, struct rd early);                /* bytes that came with the HTTP request */
 void call_queue(struct call *k, const void *packet, size_t len); /* control, or the HTTP answer; ends who is deaf */
-void call_flush(struct call *k);
-void data_from_tun(struct worker *w);               /* TUN -> calls */
-void data_from_inbox(struct worker *w, size_t len); /* packets handed over, in w->inbox_swap */
-void data_flush_dirty(struct worker *w);
+void call_flush(struct call *k);                                 /* control packets, and what TLS has left */
+void call_watch(struct call *k);                                 /* for what its state says */
+void call_resume(struct call *k, uint64_t now_ms);               /* what a rate stopped and is due */
+uint64_t call_resume_at(const struct call *k);                   /* when that is */
+void call_off_lists(struct call *k);
+
+void data_from_tun(struct worker *w);                             /* TUN -> queues of calls */
+void data_from_inbox(struct worker *w, struct pktbuf_list *list); /* packets handed over -> the same */
+void data_turn(struct worker *w);                                 /* queues -> sockets, and input left over */
 
 #endif

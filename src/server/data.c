@@ -1,56 +1,175 @@
 /*
- * HOT PATH: packets between the TUN queue and the TLS streams of this worker's calls, in batches. No allocation, lock
- * or log line for a packet; packets for another worker's calls are handed over a batch at a time.
+ * HOT PATH: packets between the TUN queue and the TLS streams of this worker's calls. No allocation, lock, log line or
+ * system call for a packet; packets for another worker's calls are handed over a list at a time.
+ *
+ * From the TUN packets come into the queues of calls (data_from_tun); once in a turn of the loop the calls that have
+ * some are served in turns (data_turn). More is read than is sent: when the worker is the bottleneck, what waits is
+ * where flows are kept apart and delays are measured, not in the kernel's queue before us.
  */
 #include <string.h>
 
 #include "base/ct.h"
+#include "ip/flow.h"
 #include "ip/inner.h"
 #include "server/call.h"
 
-#define READS_PER_WAKEUP   8 /* records of one client before the others get their turn */
-#define BATCHES_PER_WAKEUP 4 /* of PKT_BATCH_MAX packets from the TUN */
+#define TUN_READS     64           /* packets or super-packets from the TUN in a wake-up, and */
+#define TUN_BYTES     (1u << 20)   /* bytes */
+#define TURN_BYTES    (256u << 10) /* to sockets in a turn */
+#define QUANTUM       65536        /* of it a call's before the next has its turn; with many calls */
+#define QUANTUM_SMALL TLS_RECORD_MAX
+
+static uint64_t now_us(void)
+{
+    return uv_hrtime() / 1000;
+}
+
+/* ---- whose turn it is ---- */
+
+static void activate(struct call *k)
+{
+    struct worker *w = k->c->w;
+    if (k->active || k->blocked || k->paced || k->broken)
+        return;
+    k->active = k->fresh = true;
+    TAILQ_INSERT_TAIL(&w->fresh, k, active_link);
+    w->n_active++;
+    net_loop_again(&w->loop);
+}
+
+static void deactivate(struct call *k)
+{
+    struct worker *w = k->c->w;
+    if (!k->active)
+        return;
+    if (k->fresh)
+        TAILQ_REMOVE(&w->fresh, k, active_link);
+    else
+        TAILQ_REMOVE(&w->active, k, active_link);
+    k->active = false;
+    w->n_active--;
+}
+
+static void again(struct call *k)
+{
+    struct worker *w = k->c->w;
+    if (k->again)
+        return;
+    k->again = true;
+    w->n_again++;
+    TAILQ_INSERT_TAIL(&w->again, k, again_link);
+    net_loop_again(&w->loop);
+}
+
+static void not_again(struct call *k)
+{
+    if (!k->again)
+        return;
+    k->again = false;
+    k->c->w->n_again--;
+    TAILQ_REMOVE(&k->c->w->again, k, again_link);
+}
+
+void call_off_lists(struct call *k)
+{
+    deactivate(k);
+    not_again(k);
+}
+
+void call_watch(struct call *k)
+{
+    if (k->c->queued)
+        return;                                              /* it waits in a list before it is looked at */
+    int events = k->closing || k->read_at_ms ? 0 : NET_READ; /* nobody reads any more when closing */
+    net_fd_want(k->c->nf, events | (k->blocked || k->tls_writes ? NET_WRITE : 0));
+}
+
+uint64_t call_resume_at(const struct call *k)
+{
+    uint64_t send_at = k->paced ? k->stream.resume_us / 1000 + 1 : TIME_NEVER;
+    return k->read_at_ms && k->read_at_ms < send_at ? k->read_at_ms : send_at;
+}
+
+void call_resume(struct call *k, uint64_t now_ms)
+{
+    if (k->paced && now_ms * 1000 >= k->stream.resume_us) {
+        k->paced = false;
+        activate(k);
+    }
+    if (k->read_at_ms && now_ms >= k->read_at_ms) {
+        k->read_at_ms = 0;
+        again(k); /* it may be decrypted already */
+    }
+}
 
 /* ---- output ---- */
 
-static void mark_dirty(struct call *k)
+static void after_send(struct call *k, enum tunnel_state state)
 {
-    if (k->dirty)
-        return;
-    k->dirty = true;
-    TAILQ_INSERT_TAIL(&k->c->w->dirty, k, dirty_link);
+    k->blocked = k->paced = false;
+    switch (state) {
+    case TUNNEL_EMPTY: break;
+    case TUNNEL_MORE: activate(k); break;
+    case TUNNEL_BLOCKED:
+        k->blocked = true;
+        deactivate(k);
+        break;
+    case TUNNEL_PACED:
+        k->paced = true;
+        deactivate(k);
+        break;
+    case TUNNEL_DEAD: k->broken = true; return;
+    }
+    call_watch(k);
 }
 
 void call_queue(struct call *k, const void *packet, size_t len)
 {
-    if (tunnel_put(&k->stream, packet, len, k->c->unauthenticated ? TUNNEL_OUT_RESERVE : TUNNEL_OUT_CAP))
-        mark_dirty(k);
-    else
+    if (!tunnel_put(&k->stream, packet, len, k->c->unauthenticated ? TUNNEL_CONTROL_NEW : TUNNEL_CONTROL_CAP))
         call_break(k, "client-deaf", "it makes us talk and does not listen");
 }
 
 void call_flush(struct call *k)
 {
+    size_t sent;
+    bool paced = k->paced;
     if (k->broken)
         return;
-    int rc = tunnel_flush(&k->stream);
-    if (rc == ERR_AGAIN)
-        net_fd_want(k->c->nf, (k->closing ? 0 : NET_READ) | NET_WRITE); /* nobody reads any more when closing */
-    else if (rc)
-        k->broken = true;
-    else
-        net_fd_want(k->c->nf, NET_READ);
+    enum tunnel_state state = tunnel_send(&k->stream, 0, 0, &sent);
+    after_send(k, state == TUNNEL_MORE && paced ? TUNNEL_PACED : state);
 }
 
-void data_flush_dirty(struct worker *w)
+static void send_in_turn(struct worker *w)
+{
+    uint64_t now = now_us();
+    size_t quantum = w->n_active > TURN_BYTES / QUANTUM ? QUANTUM_SMALL : QUANTUM, done = 0, sent;
+    struct call *k;
+    while (done < TURN_BYTES && ((k = TAILQ_FIRST(&w->fresh)) || (k = TAILQ_FIRST(&w->active)))) {
+        deactivate(k);
+        enum tunnel_state state = tunnel_send(&k->stream, quantum, now, &sent);
+        done += sent + 1;
+        if (state == TUNNEL_MORE) {
+            k->active = true;
+            k->fresh = false;
+            TAILQ_INSERT_TAIL(&w->active, k, active_link);
+            w->n_active++;
+            continue;
+        }
+        after_send(k, state);
+        call_settle(k);
+    }
+    if (w->n_active)
+        net_loop_again(&w->loop);
+}
+
+void data_turn(struct worker *w)
 {
     struct call *k;
-    while ((k = TAILQ_FIRST(&w->dirty))) {
-        TAILQ_REMOVE(&w->dirty, k, dirty_link);
-        k->dirty = false;
-        call_flush(k);
-        if (k->broken || k->closing)
-            call_settle(k);
+    send_in_turn(w);
+    /* Calls that had more to read; those that come back during this round wait for the next. */
+    for (unsigned n = w->n_again; n && (k = TAILQ_FIRST(&w->again)); n--) {
+        not_again(k);
+        call_io(k, NET_READ);
     }
 }
 
@@ -63,28 +182,10 @@ static bool source_is_theirs(const struct call *k, const struct ip_view *v, uint
     return v->version == 6 && k->ip6_up && ip6_is_link_local(v->src6) && memcmp(v->src6 + 8, k->iid, 8) == 0;
 }
 
-static void flush_up(struct call *k)
-{
-    struct worker *w = k->c->w;
-    if (w->up_batch.n)
-        tun_queue_write(&w->tun, &w->up_batch);
-    w->up_batch.n = 0;
-}
-
-static void to_tun(struct call *k, uint8_t *data, uint32_t len)
-{
-    struct worker *w = k->c->w;
-    k->n.rx_packets++;
-    k->n.rx_bytes += len;
-    if (pkt_batch_add(&w->up_batch, data, len))
-        return;
-    flush_up(k);
-    pkt_batch_add(&w->up_batch, data, len);
-}
-
 static void on_frame(void *arg, struct rd frame)
 {
     struct call *k = arg;
+    struct worker *w = k->c->w;
     struct rd whole = frame;
     struct ip_view v;
     uint16_t protocol;
@@ -93,13 +194,15 @@ static void on_frame(void *arg, struct rd frame)
     if (!sstp_server_may_pass(&k->sstp, protocol)) {
         k->n.drop_gate++;
     } else if (protocol >= 0x8000) {
-        flush_up(k);
+        join_flush(&w->join);
         call_ppp_frame(k, whole);
         if (protocol == PPP_PAP)
             secret_wipe(tunnel_writable(&k->stream, whole.p), rd_left(&whole)); /* a password */
     } else if ((protocol == PPP_IP || protocol == PPP_IPV6) && ip_view(frame, &v) &&
                source_is_theirs(k, &v, protocol)) {
-        to_tun(k, tunnel_writable(&k->stream, frame.p), v.len);
+        k->n.rx_packets++;
+        k->n.rx_bytes += v.len;
+        join_add(&w->join, tunnel_writable(&k->stream, frame.p), v.len);
     } else if (protocol == PPP_IP || protocol == PPP_IPV6) {
         k->n.drop_source++;
     } else {
@@ -109,15 +212,16 @@ static void on_frame(void *arg, struct rd frame)
 
 static void on_control(void *arg, struct rd whole)
 {
-    flush_up(arg);
-    call_control_packet(arg, whole);
+    struct call *k = arg;
+    join_flush(&k->c->w->join);
+    call_control_packet(k, whole);
 }
 
-/* The batch borrows what was read: it is written before that is used again. */
+/* What is joined borrows what was read: it is written before that is used again. */
 static void on_walked(void *arg)
 {
     struct call *k = arg;
-    flush_up(k);
+    join_flush(&k->c->w->join);
     sstp_server_alive(&k->sstp, net_now(&k->c->w->loop));
 }
 
@@ -140,22 +244,33 @@ static void input_failed(struct call *k)
     k->broken = true;
 }
 
+/* The user's rate: who sends more is read later, and his own TCP slows him down. */
+static void take_from_rate(struct call *k, size_t bytes)
+{
+    uint64_t now = now_us();
+    bucket_take(&k->up_bucket, (uint32_t)bytes);
+    uint64_t wait_us = bucket_wait_us(&k->up_bucket, now);
+    k->read_at_ms = wait_us ? (now + wait_us) / 1000 + 1 : 0;
+}
+
 void call_receive(struct call *k)
 {
-    struct worker *w = k->c->w;
     struct tunnel_sink sink = sink_for(k);
+    size_t bytes;
     bool more;
-    int rc = tunnel_receive(&k->stream, &sink, READS_PER_WAKEUP, &more);
-    if (rc == ERR_AGAIN && (tls_stream_wants(k->c->tls) & NET_WRITE))
-        net_fd_want(k->c->nf, NET_READ | NET_WRITE); /* TLS has an answer of its own to send */
-    else if (rc && rc != ERR_AGAIN)
+    if (k->read_at_ms)
+        return;
+    int rc = tunnel_receive(&k->stream, &sink, &more, &bytes);
+    k->tls_writes = rc == ERR_AGAIN && (tls_stream_wants(k->c->tls) & NET_WRITE);
+    if (rc && rc != ERR_AGAIN) {
         input_failed(k);
-    if (more && !k->again) {
-        k->again = true;
-        w->n_again++;
-        TAILQ_INSERT_TAIL(&w->again, k, again_link);
-        net_loop_wake(&w->loop);
+        return;
     }
+    if (k->up_bps)
+        take_from_rate(k, bytes);
+    if (more && !k->read_at_ms)
+        again(k);
+    call_watch(k);
 }
 
 void call_early(struct call *k, struct rd early)
@@ -165,34 +280,30 @@ void call_early(struct call *k, struct rd early)
         input_failed(k);
 }
 
-void call_not_again(struct call *k)
-{
-    if (!k->again)
-        return;
-    k->again = false;
-    k->c->w->n_again--;
-    TAILQ_REMOVE(&k->c->w->again, k, again_link);
-}
-
 /* ---- to the client ---- */
 
-static void send_packet(struct call *k, uint8_t *data, uint32_t len, uint16_t protocol)
+static uint32_t mtu_of(const struct call *k)
 {
-    if (k->sstp.call.state != SSTP_STATE_CONNECTED || !(protocol == PPP_IP ? k->ip4_up : k->ip6_up)) {
+    uint32_t mru = ppp_link_peer_mru(k->ppp);
+    return mru < SSTP_PAYLOAD_MAX - PPP_HDR_MAX ? mru : SSTP_PAYLOAD_MAX - PPP_HDR_MAX;
+}
+
+static void to_client(struct call *k, struct pktbuf *b, uint64_t now)
+{
+    if (k->sstp.call.state != SSTP_STATE_CONNECTED || !(b->version == 4 ? k->ip4_up : k->ip6_up)) {
         k->n.drop_gate++;
+        pktbuf_free(&k->c->w->bufs.packets, b);
         return;
     }
-    if (len > ppp_link_peer_mru(k->ppp) || len > SSTP_PAYLOAD_MAX - PPP_HDR_MAX) {
+    b->flow = flow_hash(b->data, b->len);
+    k->stream.mtu = mtu_of(k);
+    int rc = tunnel_take(&k->stream, b, now);
+    if (rc == ERR_LIMIT)
         k->n.drop_mtu++;
-        return;
-    }
-    if (!tunnel_put_ip(&k->stream, data, len, protocol)) {
-        k->n.drop_queue++;
-        return;
-    }
-    mark_dirty(k);
-    k->n.tx_packets++;
-    k->n.tx_bytes += len;
+    else if (rc == ERR_PEER)
+        k->n.drop_odd++;
+    else
+        activate(k);
 }
 
 static struct call *call_for(struct worker *w, const struct ip_view *v, int *owner)
@@ -208,85 +319,102 @@ static struct call *call_for(struct worker *w, const struct ip_view *v, int *own
     return *owner == (int)w->index ? k : NULL;
 }
 
-static void to_call(struct worker *w, uint8_t *data, uint32_t len, struct pkt_batch *others, uint8_t *other_owner)
+/* b is gone then. others: where packets for other workers go; NULL: it was handed over already. */
+static void route(struct worker *w, struct pktbuf *b, struct pktbuf_list *others, uint64_t now)
 {
     struct ip_view v;
+    struct call *k = NULL;
     int owner = -1;
-    if (!ip_view(rd_make(data, len), &v))
-        return;
-    struct call *k = call_for(w, &v, &owner);
-    if (k)
-        send_packet(k, data, v.len, v.version == 4 ? PPP_IP : PPP_IPV6);
-    else if (owner >= 0 && owner != (int)w->index && others) {
-        other_owner[others->n] = (uint8_t)owner;
-        pkt_batch_add(others, data, v.len);
+    if (ip_view(rd_make(b->data, b->len), &v)) {
+        b->version = v.version;
+        b->len = v.len;
+        k = call_for(w, &v, &owner);
+    }
+    if (k) {
+        to_client(k, b, now);
+    } else if (owner >= 0 && owner != (int)w->index && others) {
+        b->owner = (uint8_t)owner;
+        b = pktbuf_fit(&w->bufs.packets, b);
+        STAILQ_INSERT_TAIL(others, b, link);
     } else {
         w->counts.unknown_dst++;
+        pktbuf_free(&w->bufs.packets, b);
     }
 }
 
-/* One lock for each worker that gets something out of this batch. */
-static void hand_over(struct worker *w, const struct pkt_batch *b, const uint8_t *owner)
+/* What of the list is for worker `to`: moved over, or dropped when too much waits there. Under its lock. */
+static void hand_to(struct worker *w, struct worker *dst, struct pktbuf_list *list)
 {
-    for (unsigned to = 0; to < w->engine->n_workers; to++) {
-        struct worker *dst = &w->engine->worker[to];
-        bool any = false;
-        for (unsigned i = 0; i < b->n; i++) {
-            if (owner[i] != to)
-                continue;
-            if (!any)
-                pthread_mutex_lock(&dst->inbox.lock);
-            any = true;
-            uint32_t len = b->pkts[i].len;
-            size_t need = sizeof len + PKT_HEADROOM + len;
-            if (dst->inbox.len + need > HANDOVER_CAP) {
-                dst->inbox.dropped++;
-                continue;
-            }
-            memcpy(dst->inbox.buf + dst->inbox.len, &len, sizeof len);
-            memcpy(dst->inbox.buf + dst->inbox.len + sizeof len + PKT_HEADROOM, b->pkts[i].data, len);
-            dst->inbox.len += need;
+    struct pktbuf_list rest = STAILQ_HEAD_INITIALIZER(rest);
+    struct pktbuf *b;
+    while ((b = STAILQ_FIRST(list))) {
+        STAILQ_REMOVE_HEAD(list, link);
+        if (b->owner != dst->index) {
+            STAILQ_INSERT_TAIL(&rest, b, link);
+        } else if (dst->inbox.bytes + pktbuf_cost(b) > HANDOVER_MAX) {
+            dst->inbox.dropped++;
+            pktbuf_free(&w->bufs.packets, b);
+        } else {
+            pktbuf_given(&w->bufs.packets, b);
+            dst->inbox.bytes += pktbuf_cost(b);
+            STAILQ_INSERT_TAIL(&dst->inbox.packets, b, link);
             w->counts.handed_over++;
         }
-        if (any) {
-            pthread_mutex_unlock(&dst->inbox.lock);
-            net_loop_wake(&dst->loop);
-        }
     }
+    STAILQ_CONCAT(list, &rest);
+}
+
+/* One lock for each worker that gets something out of this batch. */
+static void hand_over(struct worker *w, struct pktbuf_list *list)
+{
+    const struct pktbuf *b;
+    while ((b = STAILQ_FIRST(list))) {
+        struct worker *dst = &w->engine->worker[b->owner];
+        pthread_mutex_lock(&dst->inbox.lock);
+        hand_to(w, dst, list);
+        pthread_mutex_unlock(&dst->inbox.lock);
+        net_loop_wake(&dst->loop);
+    }
+}
+
+static void tun_gone(struct worker *w)
+{
+    log_error(NULL, "tun-gone", "the VPN's interface is gone: no call can move packets, the server stops",
+              LOG_S("remedy", "somebody deleted the interface; start gatehouse again"));
+    engine_fail(w->engine);
+    net_fd_close(w->tun_fd);
+    w->tun_fd = NULL;
+    w->tun.fd = -1; /* the number will be another's: what clients still send must not go there */
 }
 
 void data_from_tun(struct worker *w)
 {
-    struct pkt_batch others;
-    uint8_t other_owner[PKT_BATCH_MAX];
+    struct pktbuf_list others = STAILQ_HEAD_INITIALIZER(others);
+    uint64_t now = now_us();
+    size_t bytes = 0;
     int rc = 0;
-    for (unsigned i = 0; i < BATCHES_PER_WAKEUP && !rc; i++) {
-        rc = tun_queue_read(&w->tun, &w->tun_batch);
-        others.n = 0;
-        for (unsigned n = 0; n < w->tun_batch.n; n++)
-            to_call(w, w->tun_batch.pkts[n].data, w->tun_batch.pkts[n].len, &others, other_owner);
-        if (others.n)
-            hand_over(w, &others, other_owner);
+    for (unsigned i = 0; i < TUN_READS && bytes < TUN_BYTES && rc != ERR_AGAIN && rc != ERR_SYSTEM; i++) {
+        struct pktbuf *b;
+        rc = tun_queue_take(&w->tun, &w->bufs.packets, &w->tun_buf, &b);
+        if (rc == ERR_NOMEM)
+            w->counts.drop_memory++;
+        if (!b)
+            continue;
+        bytes += b->len;
+        route(w, b, &others, now);
     }
-    data_flush_dirty(w);
-    if (rc == ERR_SYSTEM) {
-        log_error(NULL, "tun-gone", "the VPN's interface is gone: no call can move packets, the server stops",
-                  LOG_S("remedy", "somebody deleted the interface; start gatehouse again"));
-        engine_fail(w->engine);
-        net_fd_close(w->tun_fd);
-        w->tun_fd = NULL;
-        w->tun.fd = -1; /* the number will be another's: what clients still send must not go there */
-    }
+    hand_over(w, &others);
+    if (rc == ERR_SYSTEM)
+        tun_gone(w);
 }
 
-void data_from_inbox(struct worker *w, size_t len)
+void data_from_inbox(struct worker *w, struct pktbuf_list *list)
 {
-    for (size_t at = 0; at < len;) {
-        uint32_t n;
-        memcpy(&n, w->inbox_swap + at, sizeof n);
-        uint8_t *data = w->inbox_swap + at + sizeof n + PKT_HEADROOM;
-        to_call(w, data, n, NULL, NULL);
-        at += sizeof n + PKT_HEADROOM + n;
+    uint64_t now = now_us();
+    struct pktbuf *b;
+    while ((b = STAILQ_FIRST(list))) {
+        STAILQ_REMOVE_HEAD(list, link);
+        pktbuf_taken(&w->bufs.packets, b);
+        route(w, b, NULL, now);
     }
-    data_flush_dirty(w);
 }

@@ -120,6 +120,7 @@ static void run_new_generation(struct worker *w, struct worker_msg *m)
     if (g->by_slot)
         worker_take_vpn(w, g->tun, g->by_slot);
     w->gen = g->gen;
+    worker_take_limits(w);
     generation_unref(old);
     free(m);
 }
@@ -193,19 +194,16 @@ static int add_vpn(struct engine *e, const struct generation *g, struct gen_msg 
     for (; !rc && ready < n; ready++) {
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): publish() made n_workers of them */
         msg[ready]->by_slot = calloc(e->pool.slots + 1, sizeof(struct call *));
-        rc = tun_queue_init(&msg[ready]->tun, fds[ready]);
-        if (!rc && !msg[ready]->by_slot)
-            rc = ERR_NOMEM;
+        msg[ready]->tun = (struct tun_queue){ .fd = fds[ready], .offload = e->tun_offload };
+        rc = msg[ready]->by_slot ? 0 : ERR_NOMEM;
     }
     if (!rc) {
         take_steering(e);
         pool_reserve(&e->pool, g->users); /* before anybody can ask for an address */
         return 0;
     }
-    while (ready--) {
-        tun_queue_fini(&msg[ready]->tun);
+    while (ready--)
         free(msg[ready]->by_slot);
-    }
     while (n)
         close(fds[--n]);
     pool_fini(&e->pool);

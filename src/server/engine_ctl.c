@@ -22,8 +22,9 @@ struct survey {
     struct worker_counts sum;
     unsigned conns, relays;
     uint64_t inbox_dropped;
-    const char *user; /* disconnect: this user, or */
-    uint64_t id;      /* this call */
+    json_int_t queued[CONFIG_THREADS_MAX]; /* bytes, of each worker */
+    const char *user;                      /* disconnect: this user, or */
+    uint64_t id;                           /* this call */
     unsigned hits;
     void (*visit)(struct survey *s, struct worker *w); /* under the lock, on the worker's thread */
 };
@@ -92,21 +93,34 @@ static json_t *text_json(const char *s)
     return json_string(clean);
 }
 
+static json_t *rate_json(uint64_t bps)
+{
+    return bps ? json_integer((json_int_t)bps) : json_null();
+}
+
 static json_t *session_json(const struct call *k)
 {
     const struct conn *c = k->c;
     uint64_t now = net_now(&c->w->loop);
     const struct call_counts *n = &k->n;
-    return json_pack("{s:I s:o s:s s:o s:s s:b s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:i s:s s:s s:o s:b}", "id",
-                     (json_int_t)c->log.conn, "user", text_json(c->log.user), "peer", c->log.peer, "ip",
-                     ip_json(k->ip4), "state", sstp_server_state_name(k->sstp.call.state), "up", k->up, "seconds",
-                     (json_int_t)((now - k->started_ms) / 1000), "rx_packets", (json_int_t)n->rx_packets, "rx_bytes",
-                     (json_int_t)n->rx_bytes, "tx_packets", (json_int_t)n->tx_packets, "tx_bytes",
-                     (json_int_t)n->tx_bytes, "drop_source", (json_int_t)n->drop_source, "drop_gate",
-                     (json_int_t)n->drop_gate, "drop_queue", (json_int_t)n->drop_queue, "drop_mtu",
-                     (json_int_t)n->drop_mtu, "worker", (int)c->w->index, "mru", (int)ppp_link_peer_mru(k->ppp), "tls",
-                     tls_stream_version(c->tls), "phase", ppp_link_phase(k->ppp), "correlation", text_json(c->log.corr),
-                     "ipv6", k->ip6_up);
+    const struct fq_counts *d = &k->stream.dropped;
+    json_t *j = json_pack("{s:I s:o s:s s:o s:s s:b s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:i s:s s:s s:o s:b}", "id",
+                          (json_int_t)c->log.conn, "user", text_json(c->log.user), "peer", c->log.peer, "ip",
+                          ip_json(k->ip4), "state", sstp_server_state_name(k->sstp.call.state), "up", k->up, "seconds",
+                          (json_int_t)((now - k->started_ms) / 1000), "rx_packets", (json_int_t)n->rx_packets,
+                          "rx_bytes", (json_int_t)n->rx_bytes, "tx_packets", (json_int_t)k->stream.packets, "tx_bytes",
+                          (json_int_t)k->stream.bytes, "drop_source", (json_int_t)n->drop_source, "drop_gate",
+                          (json_int_t)n->drop_gate, "drop_queue", (json_int_t)(d->drop_full + d->drop_late), "drop_mtu",
+                          (json_int_t)n->drop_mtu, "worker", (int)c->w->index, "mru", (int)ppp_link_peer_mru(k->ppp),
+                          "tls", tls_stream_version(c->tls), "phase", ppp_link_phase(k->ppp), "correlation",
+                          text_json(c->log.corr), "ipv6", k->ip6_up);
+    json_t *more =
+        json_pack("{s:I s:I s:I s:I s:I s:I s:o s:o}", "queued", (json_int_t)tunnel_queued(&k->stream), "drop_odd",
+                  (json_int_t)n->drop_odd, "drop_full", (json_int_t)d->drop_full, "drop_late", (json_int_t)d->drop_late,
+                  "marked", (json_int_t)d->marked, "window", (json_int_t)k->stream.window.bytes, "up_bps",
+                  rate_json(k->up_bps), "down_bps", rate_json(k->down_bps));
+    json_object_update_new(j, more);
+    return j;
 }
 
 static void visit_sessions(struct survey *s, struct worker *w)
@@ -136,6 +150,7 @@ static void visit_counts(struct survey *s, struct worker *w)
         to[i] += from[i];
     s->conns += w->n_conns;
     s->relays += w->n_relays;
+    s->queued[w->index] = (json_int_t)(w->bufs.packets.used - (w->tun_buf ? pktbuf_cost(w->tun_buf) : 0));
     pthread_mutex_lock(&w->inbox.lock);
     s->inbox_dropped += w->inbox.dropped;
     pthread_mutex_unlock(&w->inbox.lock);
@@ -150,7 +165,7 @@ static int get_status(struct engine *e, json_t **answer)
     pthread_mutex_lock(&e->reload_lock);
     const struct config *cfg = e->gen->cfg;
     *answer = json_pack(
-        "{s:s s:s s:I s:I s:b s:i s:s s:I s:I s:i s:I s:I s:{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I}}", "version",
+        "{s:s s:s s:I s:I s:b s:i s:s s:I s:I s:i s:I s:I s:{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I}}", "version",
         GATEHOUSE_VERSION, "config", cfg->origin.path, "started", (json_int_t)e->started_s, "seconds",
         (json_int_t)(time(NULL) - e->started_s), "draining", (int)atomic_load(&e->draining), "generation",
         (int)e->gen->number, "last_reload_error", e->last_reload_error, "connections", (json_int_t)s.conns, "web",
@@ -159,11 +174,16 @@ static int get_status(struct engine *e, json_t **answer)
         (json_int_t)n->accepted, "refused", (json_int_t)n->refused, "tls_failed", (json_int_t)n->tls_failed, "web",
         (json_int_t)n->web, "calls_up", (json_int_t)n->calls_up, "login_ok", (json_int_t)n->login_ok, "login_failed",
         (json_int_t)n->login_failed, "handed_over", (json_int_t)n->handed_over, "handover_dropped",
-        (json_int_t)s.inbox_dropped, "unknown_destination", (json_int_t)n->unknown_dst);
+        (json_int_t)s.inbox_dropped, "unknown_destination", (json_int_t)n->unknown_dst, "drop_memory",
+        (json_int_t)n->drop_memory);
     json_object_set_new(*answer, "certificates", cert_status_json(e->gen, time(NULL)));
     json_object_update_new(*answer, json_pack("{s:s s:s s:s}", "offload", tun_offload_text(e->tun_offload), "steering",
                                               e->steer.ip4 ? "ebpf" : "handover", "steering_reason",
                                               cfg->vpn_on ? e->steer_why : "there is no vpn section"));
+    json_t *queued = json_array();
+    for (unsigned i = 0; i < e->n_workers; i++)
+        json_array_append_new(queued, json_integer(s.queued[i]));
+    json_object_set_new(*answer, "queued", queued);
     if (cfg->offload_on)
         json_object_set_new(*answer, "front", front_status_json(e->gen, time(NULL)));
     pthread_mutex_unlock(&e->reload_lock);

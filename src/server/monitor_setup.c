@@ -135,7 +135,7 @@ static int inside_open(struct setup *s, const struct config *cfg, char *err, siz
                             .nets = nets,
                             .n_nets = n,
                             .ip6_iid = cfg->vpn.ipv6 ? setup_ip6_iid : NULL,
-                            .offload = false /* tun/queue.c moves packets as they travel */ };
+                            .offload = cfg->vpn.offload == CONFIG_AUTO };
     char why[300];
     int rc = tun_overlap_check(nets, n, p.name, why, sizeof why);
     if (rc) {

@@ -129,22 +129,13 @@ static void run_messages(struct worker *w)
 static void on_wake(struct net_loop *l)
 {
     struct worker *w = l->arg;
+    struct pktbuf_list packets = STAILQ_HEAD_INITIALIZER(packets);
     pthread_mutex_lock(&w->inbox.lock);
-    size_t len = w->inbox.len;
-    uint8_t *buf = w->inbox.buf;
-    w->inbox.buf = w->inbox_swap;
-    w->inbox_swap = buf;
-    w->inbox.len = 0;
+    STAILQ_CONCAT(&packets, &w->inbox.packets);
+    w->inbox.bytes = 0;
     pthread_mutex_unlock(&w->inbox.lock);
-    if (len)
-        data_from_inbox(w, len);
+    data_from_inbox(w, &packets);
     run_messages(w);
-    /* Calls that had more to read; those that come back during this round wait for the next. */
-    struct call *k;
-    for (unsigned n = w->n_again; n && (k = TAILQ_FIRST(&w->again)); n--) {
-        call_not_again(k);
-        call_io(k, NET_READ);
-    }
 }
 
 void worker_post(struct worker *w, struct worker_msg *m)
@@ -216,6 +207,7 @@ void worker_begin_stop(struct worker *w)
 /* After each round of events. */
 static void turn(struct net_loop *l)
 {
+    data_turn(l->arg);
     handshakes_turn(l->arg);
 }
 
@@ -240,11 +232,14 @@ static void worker_fini(struct worker *w)
 {
     net_fd_close(w->tun_fd);
     net_loop_fini(&w->loop);
-    tun_queue_fini(&w->tun);
+    struct pktbuf *b;
+    pktbuf_free(&w->bufs.packets, w->tun_buf);
+    while ((b = STAILQ_FIRST(&w->inbox.packets))) { /* what others handed over too late */
+        STAILQ_REMOVE_HEAD(&w->inbox.packets, link);
+        free(b);
+    }
     tunnel_bufs_fini(&w->bufs);
     splice_pool_free(w->pipes);
-    free(w->inbox.buf);
-    free(w->inbox_swap);
     secret_wipe(w->ev_ppp.buf, EV_CAP);
     free(w->ev_sstp.buf);
     free(w->ev_ppp.buf);
@@ -264,14 +259,22 @@ static void *thread_main(void *arg)
 static int allocate(struct worker *w)
 {
     w->pipes = splice_pool_new();
-    w->inbox.buf = malloc(HANDOVER_CAP);
-    w->inbox_swap = malloc(HANDOVER_CAP);
     uint8_t *ev_sstp = malloc(EV_CAP), *ev_ppp = malloc(EV_CAP);
     w->ev_sstp = evq_make(ev_sstp, EV_CAP);
     w->ev_ppp = evq_make(ev_ppp, EV_CAP);
     w->by_slot = calloc(w->engine->pool.slots + 1, sizeof(struct call *));
-    bool all = w->pipes && w->inbox.buf && w->inbox_swap && ev_sstp && ev_ppp && w->by_slot;
-    return all ? tunnel_bufs_init(&w->bufs) : ERR_NOMEM;
+    bool all = w->pipes && ev_sstp && ev_ppp && w->by_slot;
+    const struct config *cfg = w->gen->cfg;
+    return all ? tunnel_bufs_init(&w->bufs, (size_t)cfg->limits.call_queue_kib << 10,
+                                  (size_t)cfg->limits.worker_queue_mib << 20)
+               : ERR_NOMEM;
+}
+
+void worker_take_limits(struct worker *w)
+{
+    const struct config *cfg = w->gen->cfg;
+    w->bufs.call_max = (size_t)cfg->limits.call_queue_kib << 10;
+    w->bufs.packets.max = (size_t)cfg->limits.worker_queue_mib << 20;
 }
 
 static int watch(struct worker *w, struct net_fd **slot, int fd, net_fd_fn *fn, void *arg)
@@ -288,6 +291,7 @@ void worker_take_vpn(struct worker *w, struct tun_queue queue, struct call **by_
     free(w->by_slot);
     w->by_slot = by_slot;
     w->tun = queue;
+    tun_queue_join(&w->tun, &w->join);
     if (watch(w, &w->tun_fd, queue.fd, on_tun, w)) {
         w->tun.fd = -1; /* closed already */
         engine_fail(w->engine);
@@ -304,7 +308,9 @@ int worker_start(struct worker *w, struct engine *e, unsigned index, const int *
     w->accept_timer.fn = on_accept_again;
     LIST_INIT(&w->conns);
     handshakes_init(&w->handshakes);
-    TAILQ_INIT(&w->dirty);
+    TAILQ_INIT(&w->fresh);
+    TAILQ_INIT(&w->active);
+    STAILQ_INIT(&w->inbox.packets);
     TAILQ_INIT(&w->again);
     STAILQ_INIT(&w->inbox.msgs);
     pthread_mutex_init(&w->inbox.lock, NULL);
@@ -319,9 +325,9 @@ int worker_start(struct worker *w, struct engine *e, unsigned index, const int *
         w->n_listeners++;
     }
     if (!rc && tun_fd >= 0) {
-        rc = tun_queue_init(&w->tun, tun_fd);
-        if (!rc)
-            rc = watch(w, &w->tun_fd, tun_fd, on_tun, w);
+        w->tun = (struct tun_queue){ .fd = tun_fd, .offload = e->tun_offload };
+        tun_queue_join(&w->tun, &w->join);
+        rc = watch(w, &w->tun_fd, tun_fd, on_tun, w);
     }
     if (!rc && pthread_create(&w->thread, NULL, thread_main, w))
         rc = ERR_SYSTEM;

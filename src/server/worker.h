@@ -23,7 +23,7 @@
 #include "tun/queue.h"
 #include "tunnel/stream.h"
 
-#define HANDOVER_CAP (1u << 20) /* bytes of packets waiting for another worker */
+#define HANDOVER_MAX (4u << 20) /* bytes of packets waiting for another worker */
 #define EV_CAP       16384
 
 struct conn;
@@ -46,14 +46,15 @@ struct worker_msg {
 
 struct handover { /* packets that came in on another worker's queue; under the lock */
     pthread_mutex_t lock;
-    uint8_t *buf;
-    size_t len;
+    struct pktbuf_list packets;
+    size_t bytes;
     uint64_t dropped;
     STAILQ_HEAD(, worker_msg) msgs;
 };
 
 struct worker_counts { /* read by others only through messages */
-    uint64_t accepted, refused, tls_failed, web, calls_up, login_ok, login_failed, handed_over, unknown_dst;
+    uint64_t accepted, refused, tls_failed, web, calls_up, login_ok, login_failed, handed_over, unknown_dst,
+        drop_memory;
 };
 
 struct worker {
@@ -71,20 +72,21 @@ struct worker {
     } listener[CONFIG_SOCKETS_MAX];
     unsigned n_listeners;
     struct tun_queue tun;
-    struct net_fd *tun_fd;      /* NULL without vpn */
-    struct pkt_batch tun_batch; /* being read */
-    struct pkt_batch up_batch;  /* being collected for the TUN */
+    struct net_fd *tun_fd;  /* NULL without vpn */
+    struct pktbuf *tun_buf; /* what is read next; NULL: none yet */
+    struct join join;       /* what goes to the TUN */
     struct handover inbox;
-    uint8_t *inbox_swap;
     struct tunnel_bufs bufs;
     struct evq ev_sstp, ev_ppp;
     struct call **by_slot; /* per pool slot: this worker's call that has the address */
     LIST_HEAD(, conn) conns;
     struct handshakes handshakes;
     unsigned n_conns, n_calls, n_relays;
-    struct source *sources;  /* uthash */
-    struct call_queue dirty; /* calls with output to flush at the end of this wake-up */
-    struct call_queue again; /* calls with input left over for the next one */
+    struct source *sources;   /* uthash */
+    struct call_queue fresh;  /* calls with packets to send, served first: nothing waited for them before */
+    struct call_queue active; /* ... the others, in turns */
+    unsigned n_active;        /* both */
+    struct call_queue again;  /* calls with input left over for the next turn */
     unsigned n_again;
     struct log_limit log_tls, log_login, log_refused, log_calls, log_left, log_accept, log_web;
     struct worker_counts counts;
@@ -104,6 +106,9 @@ MUST_USE int worker_start(struct worker *w, struct engine *e, unsigned index, co
  * the worker's from now on. On its thread.
  */
 void worker_take_vpn(struct worker *w, struct tun_queue queue, struct call **by_slot);
+
+/* What w->gen says of limits of its own. */
+void worker_take_limits(struct worker *w);
 
 /* Runs m->run on the worker's thread. From any thread. */
 void worker_post(struct worker *w, struct worker_msg *m);

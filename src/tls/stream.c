@@ -19,7 +19,8 @@
  * in them, and the whole of a stranger's connection stays below 64 KiB. The default of one record is kept until the
  * handshake is done.
  */
-#define READ_BUF (3 * (TLS_RECORD_MAX + 22) + 3)
+#define READ_BUF  (3 * (TLS_RECORD_MAX + 22) + 3)
+#define READ_BULK (6 * (TLS_RECORD_MAX + 22) + 3)
 
 struct tls_stream {
     SSL *ssl; /* NULL: plain */
@@ -108,6 +109,11 @@ struct tls_stream *tls_stream_new_plain(int fd, const char *sni)
 bool tls_stream_is_plain(const struct tls_stream *s)
 {
     return !s->ssl;
+}
+
+int tls_stream_fd(const struct tls_stream *s)
+{
+    return s->wire.fd;
 }
 
 void tls_stream_free(struct tls_stream *s)
@@ -328,6 +334,52 @@ int tls_stream_write(struct tls_stream *s, const void *buf, size_t len, size_t *
     }
     int sent = encrypted_send(s, n);
     return sent ? sent : *n ? 0 : err;
+}
+
+void tls_stream_begin(struct tls_stream *s)
+{
+    wire_gather(&s->wire);
+}
+
+int tls_stream_record(struct tls_stream *s, const void *buf, size_t len)
+{
+    size_t done = 0;
+    if (s->broken)
+        return s->broken;
+    if (!s->ssl) {
+        wire_put(&s->wire, buf, len);
+        return 0;
+    }
+    ERR_clear_error();
+    errno = 0;
+    int rc = SSL_write_ex(s->ssl, buf, len, &done), err = rc == 1 ? 0 : outcome(s, rc);
+    return err == ERR_AGAIN ? broken(s, ERR_PEER, "it wants another handshake") : err;
+}
+
+int tls_stream_end(struct tls_stream *s)
+{
+    size_t n;
+    if (!s->broken)
+        return encrypted_send(s, &n);
+    s->wire.gathering = false; /* what was gathered is no whole stream any more */
+    return s->broken;
+}
+
+int tls_stream_flush(struct tls_stream *s)
+{
+    size_t n;
+    return s->broken ? s->broken : encrypted_send(s, &n);
+}
+
+bool tls_stream_unsent(const struct tls_stream *s)
+{
+    return wire_unsent(&s->wire);
+}
+
+void tls_stream_bulk(struct tls_stream *s)
+{
+    if (s->ssl)
+        SSL_set_default_read_buffer_len(s->ssl, READ_BULK);
 }
 
 int tls_stream_shutdown(struct tls_stream *s)

@@ -30,7 +30,8 @@ struct tls_stream *tls_stream_new(struct tls_certs *certs, int fd, const struct 
  */
 struct tls_stream *tls_stream_new_plain(int fd, const char *sni);
 bool tls_stream_is_plain(const struct tls_stream *s);
-void tls_stream_free(struct tls_stream *s); /* sends nothing; NULL is fine */
+int tls_stream_fd(const struct tls_stream *s); /* the socket */
+void tls_stream_free(struct tls_stream *s);    /* sends nothing; NULL is fine */
 
 /* 0 when done; ERR_AGAIN; ERR_CLOSED (gone away); ERR_PEER (tls_stream_error() says what). */
 MUST_USE int tls_stream_handshake(struct tls_stream *s);
@@ -56,6 +57,22 @@ bool tls_stream_pending(const struct tls_stream *s);
  * record each; four of them, if there are as many, go to the socket together.
  */
 MUST_USE int tls_stream_write(struct tls_stream *s, const void *buf, size_t len, size_t *n);
+
+/*
+ * Many records with one system call: begin, up to TLS_GATHER records (each of at most TLS_RECORD_MAX bytes of
+ * plaintext, encrypted at once: buf is free again), end. Nothing else is done with any stream of this thread in
+ * between, and none of this while tls_stream_unsent(). tls_stream_end(): 0; ERR_AGAIN: taken, but a part waits inside
+ * until tls_stream_flush() when the socket is writable; ERR_CLOSED, ERR_PEER.
+ */
+#define TLS_GATHER 4
+void tls_stream_begin(struct tls_stream *s);
+MUST_USE int tls_stream_record(struct tls_stream *s, const void *buf, size_t len);
+MUST_USE int tls_stream_end(struct tls_stream *s);
+MUST_USE int tls_stream_flush(struct tls_stream *s);
+bool tls_stream_unsent(const struct tls_stream *s);
+
+/* From now on much is read: larger reads from the socket, whose buffer is held only while something waits in it. */
+void tls_stream_bulk(struct tls_stream *s);
 
 /* Sends close_notify. 0 or ERR_AGAIN or an error; harmless to give up. */
 MUST_USE int tls_stream_shutdown(struct tls_stream *s);

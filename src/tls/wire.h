@@ -37,6 +37,14 @@ bool wire_room(const struct wire *w);
  */
 MUST_USE int wire_send(struct wire *w);
 
+/* Adds to what is gathered; for who needs no BIO. n: at most a record of the largest size, and wire_room() said yes. */
+void wire_put(struct wire *w, const void *buf, size_t n);
+
+static inline bool wire_unsent(const struct wire *w)
+{
+    return w->kept;
+}
+
 void wire_fini(struct wire *w); /* forgets what is kept */
 
 #endif

@@ -2,53 +2,93 @@
 
 #include <errno.h>
 #include <linux/virtio_net.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define VNET_LEN sizeof(struct virtio_net_hdr)
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4 5
+#endif
 
-_Static_assert(VNET_LEN <= PKT_HEADROOM, "the kernel's header fits the headroom");
-
-/* The interface's MTU is at most 4087; a packet that does not fit a slot is cut and then dropped by its own length. */
-#define SLOT_LEN (PKT_HEADROOM + 4096 + 32)
-
-int tun_queue_init(struct tun_queue *q, int fd)
+static int gso_of(uint8_t type, struct offload *o)
 {
-    *q = (struct tun_queue){ .fd = fd };
-    q->arena = malloc((size_t)PKT_BATCH_MAX * SLOT_LEN);
-    return q->arena ? 0 : ERR_NOMEM;
-}
-
-void tun_queue_fini(struct tun_queue *q)
-{
-    free(q->arena);
-    q->arena = NULL;
-}
-
-int tun_queue_read(struct tun_queue *q, struct pkt_batch *b)
-{
-    b->n = 0;
-    while (b->n < PKT_BATCH_MAX) {
-        /* The header lands in the headroom, where nobody looks at it: without offloads it says nothing. */
-        uint8_t *data = q->arena + (size_t)b->n * SLOT_LEN + PKT_HEADROOM;
-        ssize_t n = read(q->fd, data - VNET_LEN, SLOT_LEN - PKT_HEADROOM + VNET_LEN);
-        if (n < 0)
-            return errno == EAGAIN || errno == EINTR ? ERR_AGAIN : ERR_SYSTEM;
-        if ((size_t)n > VNET_LEN)
-            pkt_batch_add(b, data, (uint32_t)((size_t)n - VNET_LEN));
+    switch (type & ~VIRTIO_NET_HDR_GSO_ECN) {
+    case VIRTIO_NET_HDR_GSO_NONE: o->gso = OFFLOAD_NONE; return 0;
+    case VIRTIO_NET_HDR_GSO_TCPV4: o->gso = OFFLOAD_TCP4; return 0;
+    case VIRTIO_NET_HDR_GSO_TCPV6: o->gso = OFFLOAD_TCP6; return 0;
+    case VIRTIO_NET_HDR_GSO_UDP_L4: o->gso = OFFLOAD_UDP; return 0;
+    default: return ERR_PEER;
     }
+}
+
+int tun_queue_read(struct tun_queue *q, uint8_t *buf, uint32_t *len, struct offload *o)
+{
+    struct virtio_net_hdr h;
+    struct iovec iov[2] = { { &h, sizeof h }, { buf, OFFLOAD_PACKET_MAX } };
+    ssize_t n = readv(q->fd, iov, 2);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? ERR_AGAIN : ERR_SYSTEM;
+    q->reads++;
+    if ((size_t)n <= sizeof h)
+        return ERR_PEER;
+    *len = (uint32_t)((size_t)n - sizeof h);
+    *o = (struct offload){ .ecn = h.gso_type & VIRTIO_NET_HDR_GSO_ECN,
+                           .csum = h.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                           .gso_size = h.gso_size,
+                           .hdr_len = h.hdr_len,
+                           .csum_start = h.csum_start,
+                           .csum_offset = h.csum_offset };
+    return gso_of(h.gso_type, o);
+}
+
+int tun_queue_take(struct tun_queue *q, struct pktbuf_pool *pool, struct pktbuf **hand, struct pktbuf **out)
+{
+    struct pktbuf *b = *hand ? *hand : pktbuf_new(pool, OFFLOAD_PACKET_MAX);
+    *out = NULL;
+    *hand = b;
+    if (!b)
+        return ERR_AGAIN; /* never while streams keep to their share: some memory is always left */
+    int rc = tun_queue_read(q, b->data, &b->len, &b->offload);
+    if (rc)
+        return rc;
+    if (b->len > OFFLOAD_PACKET_MAX / 2) {
+        *out = b;
+        *hand = NULL;
+        return 0;
+    }
+    *out = pktbuf_new(pool, b->len);
+    if (!*out)
+        return ERR_NOMEM;
+    (*out)->len = b->len;
+    (*out)->offload = b->offload;
+    memcpy((*out)->data, b->data, b->len);
     return 0;
 }
 
-void tun_queue_write(struct tun_queue *q, const struct pkt_batch *b)
+void tun_queue_write(struct tun_queue *q, struct iovec *iov, unsigned n, const struct offload *o)
 {
-    for (unsigned i = 0; i < b->n; i++) {
-        uint8_t *at = b->pkts[i].data - VNET_LEN;
-        memset(at, 0, VNET_LEN);
-        if (write(q->fd, at, VNET_LEN + b->pkts[i].len) < 0)
-            q->write_errors++;
-        else
-            q->written++;
-    }
+    static const uint8_t types[] = { [OFFLOAD_NONE] = VIRTIO_NET_HDR_GSO_NONE,
+                                     [OFFLOAD_TCP4] = VIRTIO_NET_HDR_GSO_TCPV4,
+                                     [OFFLOAD_TCP6] = VIRTIO_NET_HDR_GSO_TCPV6,
+                                     [OFFLOAD_UDP] = VIRTIO_NET_HDR_GSO_UDP_L4 };
+    struct virtio_net_hdr h = { .flags = o->csum ? VIRTIO_NET_HDR_F_NEEDS_CSUM : 0,
+                                .gso_type = (uint8_t)(types[o->gso] | (o->ecn ? VIRTIO_NET_HDR_GSO_ECN : 0)),
+                                .hdr_len = o->hdr_len,
+                                .gso_size = o->gso_size,
+                                .csum_start = o->csum_start,
+                                .csum_offset = o->csum_offset };
+    iov[0] = (struct iovec){ &h, sizeof h };
+    if (writev(q->fd, iov, (int)n) < 0)
+        q->write_errors++;
+    else
+        q->writes++;
+}
+
+static void join_write(void *arg, struct iovec *iov, unsigned n, const struct offload *o)
+{
+    tun_queue_write(arg, iov, n, o);
+}
+
+void tun_queue_join(struct tun_queue *q, struct join *j)
+{
+    *j = (struct join){ .write = join_write, .arg = q, .tcp = q->offload.tso, .udp = q->offload.uso };
 }

@@ -1,35 +1,45 @@
 /*
- * One queue of the TUN device, packets in batches. HOT PATH.
+ * One queue of the TUN device. HOT PATH.
  *
- * The plain form: one packet a system call, no offloads, a vnet header of zeros on each. Batches borrow the queue's own
- * memory until the next read.
+ * With offloads (TSO, USO) a read gives and a write takes up to 64 KiB at once, as a super-packet with a struct
+ * offload; without, the plain form, it is one packet as it travels. The callers are the same: whatever comes is cut
+ * (ip/cut.h), and what goes was joined (ip/join.h) only where the device takes it.
  */
 #ifndef GH_TUN_QUEUE_H
 #define GH_TUN_QUEUE_H
 
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/err.h"
-#include "base/pkt.h"
+#include "ip/join.h"
+#include "ip/offload.h"
+#include "ip/pktbuf.h"
+#include "tun/device.h"
 
 struct tun_queue {
-    int fd;         /* not owned */
-    uint8_t *arena; /* owned: PKT_BATCH_MAX slots */
-    uint64_t written, write_errors;
+    int fd; /* not owned; -1: none, writes go nowhere */
+    struct tun_offload offload;
+    uint64_t reads, writes, write_errors;
 };
 
-MUST_USE int tun_queue_init(struct tun_queue *q, int fd);
-void tun_queue_fini(struct tun_queue *q);
-
-/* Fills b with what waits, up to PKT_BATCH_MAX. 0 when there may be more; ERR_AGAIN when the queue is empty (b may hold
- * packets all the same); ERR_SYSTEM when the device is gone. Each packet has PKT_HEADROOM bytes in front. */
-MUST_USE int tun_queue_read(struct tun_queue *q, struct pkt_batch *b);
+/*
+ * One packet into buf, of at least OFFLOAD_PACKET_MAX bytes. 0; ERR_AGAIN: the queue is empty; ERR_PEER: what came is
+ * no packet, the next may be; ERR_SYSTEM: the device is gone.
+ */
+MUST_USE int tun_queue_read(struct tun_queue *q, uint8_t *buf, uint32_t *len, struct offload *o);
 
 /*
- * Writes all packets of b in order; what the kernel refuses is counted, not retried. Writes over up to PKT_HEADROOM
- * bytes in front of each packet just before it goes out: what stands there may be the end of the packet before, which
- * is gone by then.
+ * The same into a buffer of the packet's own size out of pool. A large buffer is always in *hand (NULL to begin with,
+ * the owner frees it), so that the queue is drained, too, when the packets that wait have used up the memory: ERR_NOMEM
+ * is a packet that was read and dropped. *out: NULL unless 0.
  */
-void tun_queue_write(struct tun_queue *q, const struct pkt_batch *b);
+MUST_USE int tun_queue_take(struct tun_queue *q, struct pktbuf_pool *pool, struct pktbuf **hand, struct pktbuf **out);
+
+/* Writes iov[1..n-1] as one packet; iov[0] is written over. What the kernel refuses is counted, not retried. */
+void tun_queue_write(struct tun_queue *q, struct iovec *iov, unsigned n, const struct offload *o);
+
+/* Makes j, zeros before, one whose packets go to q: joined as far as q takes it. */
+void tun_queue_join(struct tun_queue *q, struct join *j);
 
 #endif
