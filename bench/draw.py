@@ -14,10 +14,10 @@ KEYS = (("gatehouse", "Gatehouse"), ("limit-gso", "bare TLS forwarder, TSO"), ("
 STYLE = """
 text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1f2328 }
 .title { font-weight: 600; font-size: 13px } .soft { fill: #59636e } .axis { stroke: #d1d9e0 }
-.up { fill: #9cc4ee } .down { fill: #c9d1d9 } .ours.up { fill: #1f6feb } .ours.down { fill: #0b3d91 }
+.up { fill: #b1bac4 } .down { fill: #d1d7dd } .ours.up { fill: #1f6feb } .ours.down { fill: #0b3d91 }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3 } .soft { fill: #9198a1 } .axis { stroke: #3d444d }
-.up { fill: #3b5475 } .down { fill: #4d5561 } .ours.up { fill: #79b8ff } .ours.down { fill: #1f6feb }
+.up { fill: #6e7681 } .down { fill: #484f58 } .ours.up { fill: #79b8ff } .ours.down { fill: #1f6feb }
 }
 """
 
@@ -38,14 +38,14 @@ class Page:
         if not lines:
             return
         self.y += 24
-        self.text(0, self.y, title, "title")
+        self.text(8, self.y, title, "title")
         x = WIDTH - 168
         for kind, name in zip(("up", "down"), names):
             self.parts.append(f'<rect x="{x}" y="{self.y - 9}" width="10" height="10" rx="2" class="ours {kind}"/>')
             self.text(x + 15, self.y, name, "soft")
             x += 84
         self.y += 17
-        self.text(0, self.y, note, "soft")
+        self.text(8, self.y, note, "soft")
         self.y += 12
         top, most = self.y, max(v for _, _, values in lines for v in values if v is not None)
         for label, ours, values in lines:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures Gatehouse beside its peers in one run, in network namespaces made for it (root needed).
 
-    bench/run.py [--quick] [--only ROW]... [--peer PEER]... [--build DIR]
+    bench/run.py [--quick] [--only ROW]... [--peer PEER]... [--build DIR] [--results DIR]
 
 Rows: tcp calls udp latency bottleneck second flood setup idle handshake web passthrough. Writes bench/results/DATE.json
 and latest.json, latest.md and latest.svg (not with --quick, --only or --peer, unless --save), and prints tables. Exit
@@ -46,6 +46,7 @@ def arguments():
                    help="this peer only; may be given again")
     p.add_argument("--build", default=os.path.join(os.path.dirname(HERE), "build"), help="build directory")
     p.add_argument("--save", action="store_true", help="write results of a partial run too")
+    p.add_argument("--results", default=os.path.join(HERE, "results"), help="where results go")
     return p.parse_args()
 
 
@@ -162,8 +163,7 @@ class Bench:
             p.close()
 
 
-def save(result):
-    folder = os.path.join(HERE, "results")
+def save(result, folder):
     os.makedirs(folder, exist_ok=True)
     for name in (result["date"][:10] + ".json", "latest.json"):
         with open(os.path.join(folder, name), "w") as f:
@@ -209,7 +209,7 @@ def main():
     print(show.plain(result))
     whole = not (args.only or args.peer)
     if args.save or (whole and not args.quick):
-        save(result)
+        save(result, args.results)
     failed = [k for k in bench.skipped if k in ROWS or k.startswith("gatehouse")]
     if whole and len(result["bars"]) < bars.COUNT:
         # A bar that could not be measured is not met.
