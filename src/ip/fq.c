@@ -29,7 +29,7 @@ void fq_init(struct fq *q, struct pktbuf_pool *pool, struct fq_counts *counts, u
 {
     q->pool = pool;
     q->counts = counts;
-    q->mtu = mtu > TURN_MIN ? mtu : TURN_MIN;
+    q->turn = q->mtu = mtu > TURN_MIN ? mtu : TURN_MIN;
     q->max = max > PKTBUF_COST_MAX ? max : PKTBUF_COST_MAX;
     q->bytes = q->cost = 0;
     q->known = q->listed = q->shared = 0;
@@ -52,7 +52,7 @@ static uint32_t bit_of(const struct fq *q, const struct fq_flow *f)
 static void to_fresh(struct fq *q, struct fq_flow *f)
 {
     f->state = FLOW_NEW;
-    f->deficit = (int32_t)q->mtu;
+    f->deficit = (int32_t)q->turn;
     q->listed |= bit_of(q, f);
     TAILQ_INSERT_TAIL(&q->fresh, f, link);
 }
@@ -211,7 +211,7 @@ static void choose(struct fq *q, uint64_t now_us, uint32_t outside_us)
     struct fq_flow *f;
     while ((f = TAILQ_FIRST(&q->fresh)) || (f = TAILQ_FIRST(&q->old))) {
         if (f->deficit <= 0) {
-            f->deficit += (int32_t)q->mtu;
+            f->deficit += (int32_t)q->turn;
             to_old(q, f);
         } else if (flow_head(q, f, now_us, outside_us)) {
             q->head_flow = f;

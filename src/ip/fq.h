@@ -37,7 +37,9 @@ TAILQ_HEAD(fq_flows, fq_flow);
 struct fq {
     struct pktbuf_pool *pool; /* borrowed */
     struct fq_counts *counts; /* borrowed: the call's, which outlives it */
-    uint32_t mtu;             /* largest packet that travels: the turn of a flow */
+    uint32_t mtu;             /* largest packet that travels */
+    uint32_t turn;            /* bytes of a flow's turn: mtu, or what the owner sets, at least that: a fast line is
+                               * served as evenly by larger turns, whose packets can be joined again */
     uint32_t max;             /* bytes (as the pool counts them) that may wait */
     uint32_t bytes;           /* waiting, by packet lengths: with the headers that cutting repeats not counted */
     uint32_t cost;            /* the same as the pool counts */

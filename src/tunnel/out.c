@@ -208,6 +208,7 @@ static int send_packets(struct tunnel_stream *s, size_t budget, uint64_t now_us,
     int rc = 0;
     *n = 0;
     most = allowed < most ? allowed : most;
+    s->fq->turn = s->burst ? s->fq->mtu : TLS_RECORD_MAX;
     tls_stream_begin(s->tls);
     for (unsigned i = 0; !rc && i < TLS_GATHER && *n < most; i++) {
         size_t cap = most - *n < TLS_RECORD_MAX ? most - *n : TLS_RECORD_MAX,
