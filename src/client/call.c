@@ -10,7 +10,7 @@
 #include "net/loop.h"
 
 #define EV_CAP     16384
-#define TUN_READS  64           /* packets or super-packets from the interface in a wake-up, and */
+#define TUN_READS  256          /* packets or super-packets from the interface in a wake-up, and */
 #define TUN_BYTES  (1u << 20)   /* bytes */
 #define TURN_BYTES (256u << 10) /* to the server in a turn: less than is read, so that what waits waits in our queues  \
                                  */

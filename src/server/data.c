@@ -13,7 +13,7 @@
 #include "ip/inner.h"
 #include "server/call.h"
 
-#define TUN_READS     64           /* packets or super-packets from the TUN in a wake-up, and */
+#define TUN_READS     256          /* packets or super-packets from the TUN in a wake-up, and */
 #define TUN_BYTES     (1u << 20)   /* bytes */
 #define TURN_BYTES    (256u << 10) /* to sockets in a turn */
 #define QUANTUM       65536        /* of it a call's before the next has its turn; with many calls */
