@@ -5,10 +5,9 @@ import time
 
 import lab
 from lab import INSIDE
-from rows import DIRECTIONS, SINK, median, percentile
+from rows import CONGESTION, DIRECTIONS, SINK, median, percentile
 
 RATE = "50mbit"
-CONGESTION = ("as is", "cubic")
 
 
 def ping(p, ns, count, interval=0.01):

@@ -37,6 +37,7 @@ enum {
     RECORDS = 8,          /* of a call before another has its turn */
     READS = 16,           /* of the TUN before sockets have theirs */
     AT_ONCE = 16,         /* dials */
+    TUN_QUEUE = 8192,     /* packets: the first ones of hundreds of connections come at once */
     RESERVED = 1024,      /* of the queue, for SSTP and PPP */
     VNET_LEN = sizeof(struct virtio_net_hdr),
 };
@@ -220,6 +221,9 @@ static void configure(const struct tunnel *t)
     snprintf(r.ifr_name, sizeof r.ifr_name, "%s", t->cfg->tun);
     if (ioctl(s, SIOCSIFMTU, &r) < 0)
         tool_die_errno("SIOCSIFMTU");
+    r.ifr_qlen = TUN_QUEUE;
+    if (ioctl(s, SIOCSIFTXQLEN, &r) < 0)
+        tool_die_errno("SIOCSIFTXQLEN");
     r.ifr_flags = IFF_UP | IFF_RUNNING | IFF_POINTOPOINT | IFF_NOARP;
     if (ioctl(s, SIOCSIFFLAGS, &r) < 0)
         tool_die_errno("SIOCSIFFLAGS");

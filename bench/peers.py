@@ -284,9 +284,9 @@ class GatehouseServer(Gatehouse):
     rows = ()
     sources = 16  # further addresses of the client's
 
-    def __init__(self, work, build, certs):
+    def __init__(self, work, build, certs, congestion=None):
         self.build, self.certs = build, certs
-        self.lab = Lab(self.key, work)
+        self.lab = Lab(self.key, work, congestion)
         self.client = None
         try:
             for i in range(self.sources):
@@ -311,6 +311,7 @@ class GatehouseServer(Gatehouse):
         self.client = self.lab.start(self.lab.c, *self.load_args("tunnel", "--tun", "tun0", "--calls", str(calls)))
         self.client.wait_for('"up"', 30)
         self.lab.run(self.lab.c, "ip", "route", "replace", lab.INSIDE_NET, "dev", "tun0")
+        self.lab.choose_congestion()
         return json.loads(self.client.text().splitlines()[0])["ips"]
 
     def hang_up(self):

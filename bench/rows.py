@@ -10,6 +10,7 @@ from lab import Failed, INSIDE, cpu_seconds
 
 DIRECTIONS = ("up", "down")
 STREAMS = (1, 4)
+CONGESTION = ("as is", "cubic")  # of all TCP, inside tunnels and outside: the machine's, and Linux's own default
 SINK = f"{INSIDE}:5302"
 
 
@@ -58,28 +59,33 @@ def bench_tcp(server, tool, direction, ips, quick):
     """One TCP connection through each of these calls at once."""
     before = cpu_seconds(server.server.pid)
     r = json.loads(server.lab.run(server.lab.c, tool, "run", SINK, "--sources", ",".join(ips), "--warm", "700", "--ms",
-                                  "1000" if quick else "2000", *(["--down"] if direction == "down" else [])))
+                                  "1000" if quick else "1500", *(["--down"] if direction == "down" else [])))
     cpu = cpu_seconds(server.server.pid) - before
     return {"gbit_s": r["bytes_s"] * 8 / 1e9, "least_mbit_s": r["least_bytes_s"] * 8 / 1e6,
             "most_mbit_s": r["most_bytes_s"] * 8 / 1e6, "server_cpu_s": cpu}
 
 
-def calls(server, quick, tool):
-    """TCP through 1, 16 and 200 calls of one load client at once, a connection each, in turns."""
+def calls(bring, quick, tool):
+    """TCP through 1, 16 and 200 calls of one load client at once, a connection each, in turns. bring(congestion) gives
+    a server in a laboratory with that congestion control everywhere."""
     counts, out = (1, 16, 200), {}
-    found = {(n, d): [] for n in counts for d in DIRECTIONS}
-    server.lab.start(server.lab.i, tool, "sink", SINK).wait_for("ready", 5)
-    for _ in range(1 if quick else 3):
-        for n in counts:
+    for name in CONGESTION:
+        server = bring(None if name == "as is" else name)
+        if not server:
+            raise Failed("no server")
+        server.lab.start(server.lab.i, tool, "sink", SINK).wait_for("ready", 5)
+        found = {n: {d: [] for d in DIRECTIONS} for n in counts}
+        for _, n in itertools.product(range(1 if quick else 3), counts):
             ips = server.tunnel(n)
             try:
                 for d in DIRECTIONS:
-                    found[n, d].append(bench_tcp(server, tool, d, ips, quick))
+                    found[n][d].append(bench_tcp(server, tool, d, ips, quick))
             finally:
                 server.hang_up()
-    for (n, d), runs in found.items():
-        out.setdefault(str(n), {})[d] = {**{k: median([r[k] for r in runs]) for k in runs[0]},
-                                         "runs": [r["gbit_s"] for r in runs]}
+        server.close()
+        out[name] = {str(n): {d: {**{k: median([r[k] for r in runs]) for k in runs[0]},
+                                  "runs": [r["gbit_s"] for r in runs]} for d, runs in by.items()}
+                     for n, by in found.items()}
     return out
 
 

@@ -2,8 +2,7 @@
 
 import peers
 import web
-from delay import CONGESTION
-from rows import DIRECTIONS
+from rows import CONGESTION, DIRECTIONS
 
 TITLES = {t.key: t.title for t in peers.TUNNELS}
 
@@ -23,12 +22,12 @@ def throughput(r, table):
                    "server CPU-s/Gbit up", "down"],
                   [[TITLES[k], *(num(v[f"{d}-{n}"]["gbit_s"]) for d in DIRECTIONS),
                     *(num(v[f"{d}-{n}"]["cpu_s_per_gbit"]) for d in DIRECTIONS)] for k, v in r["tcp"].items()])
-    if "calls" in r:
-        table(["TCP, calls at once, one connection each", "up Gbit/s", "down Gbit/s", "slowest/fastest Mbit/s up",
-               "down"],
+    for name, by in r.get("calls", {}).items():
+        table([f"TCP, calls at once, a connection each, {name}", "up Gbit/s", "down Gbit/s",
+               "slowest/fastest Mbit/s up", "down"],
               [[n, *(num(v[d]["gbit_s"]) for d in DIRECTIONS),
                 *(f"{num(v[d]['least_mbit_s'], 1)}/{num(v[d]['most_mbit_s'], 1)}" for d in DIRECTIONS)]
-               for n, v in r["calls"].items()])
+               for n, v in by.items()])
     if "udp" in r:
         names = [f"{d}-{n}" for n in ("1400", "100", "1400-gso") for d in DIRECTIONS]
         table(["UDP, kpps at <= 1 % loss", *(n.replace("-", " ", 1) for n in names)],
@@ -40,7 +39,7 @@ def delay(r, table):
         table(["ping p50/p99 ms, same call", "idle", "TCP up", "TCP down"],
               [[TITLES[k], *(pair(v[n]) for n in ("idle", *DIRECTIONS))] for k, v in r["latency"].items()])
     for name in CONGESTION if "bottleneck" in r else ():
-        table([f"behind 50 Mbit/s, congestion control {name}", *(f"{d}: {w}" for d in DIRECTIONS for w in (
+        table([f"behind 50 Mbit/s, {name}", *(f"{d}: {w}" for d in DIRECTIONS for w in (
             "idle p50/p99 ms", "loaded p50/p99", "added p99"))],
               [[TITLES[k], *(x for d in DIRECTIONS for x in (
                   f"{num(v[d]['idle_p50_ms'])}/{num(v[d]['idle_p99_ms'])}", pair(v[d], 1),
