@@ -5,6 +5,8 @@
 /* A hash looks for its queue among this many, so that flows share one only when their part of the table is full. */
 #define WAYS 8
 
+#define LOOK 16 /* calls to choose from when memory runs out */
+
 #define TURN_MIN 256 /* a turn in bytes: a flow's deficit is paid back in a bounded number of them */
 
 static_assert(FQ_FLOWS == 32, "a bit in a word for each queue");
@@ -103,6 +105,8 @@ static void flow_pop(struct fq *q, struct fq_flow *f)
     STAILQ_REMOVE_HEAD(&f->list, link);
     f->cost -= cost;
     q->cost -= cost;
+    if (!q->cost)
+        TAILQ_REMOVE(&q->pool->waiting, q, waiting);
     pktbuf_free(q->pool, b);
 }
 
@@ -147,12 +151,15 @@ static struct fq_flow *longest_of(struct fq_flows *list, struct fq_flow *best, c
 {
     struct fq_flow *f;
     TAILQ_FOREACH(f, list, link)
-    if (f != mine && f->cost >= best->cost)
+    if (f != mine && (!best || f->cost >= best->cost))
         best = f;
     return best;
 }
 
-/* Drops the head of the longest queue, as memory counts; among equals rather not that of `mine`. True: it was b. */
+/*
+ * Drops the head of the longest queue, as memory counts; among equals rather not that of `mine`, if given. True: it was
+ * b.
+ */
 static bool drop_longest(struct fq *q, struct fq_flow *mine, const struct pktbuf *b)
 {
     struct fq_flow *f = longest_of(&q->old, longest_of(&q->fresh, mine, mine), mine);
@@ -168,12 +175,29 @@ static bool drop_longest(struct fq *q, struct fq_flow *mine, const struct pktbuf
     return itself;
 }
 
+void fq_relieve(struct pktbuf_pool *pool, size_t len)
+{
+    struct fq *q, *most;
+    while (!pktbuf_fits(pool, len) && pool->ready && (most = TAILQ_FIRST(&pool->waiting))) {
+        for (unsigned i = 0; i < LOOK; i++) {
+            q = TAILQ_FIRST(&pool->waiting);
+            TAILQ_REMOVE(&pool->waiting, q, waiting);
+            TAILQ_INSERT_TAIL(&pool->waiting, q, waiting);
+            if (q->cost > most->cost)
+                most = q;
+        }
+        (void)drop_longest(most, NULL, NULL);
+    }
+}
+
 bool fq_put(struct fq *q, struct pktbuf *b, uint64_t now_us)
 {
     struct fq_flow *f = flow_find(q, b->flow);
     uint32_t cost = (uint32_t)pktbuf_cost(b), bytes = bytes_left(b);
     bool stays = true;
     b->at_us = now_us;
+    if (!q->cost)
+        TAILQ_INSERT_TAIL(&q->pool->waiting, q, waiting);
     STAILQ_INSERT_TAIL(&f->list, b, link);
     f->bytes += bytes;
     q->bytes += bytes;

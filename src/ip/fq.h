@@ -3,7 +3,8 @@
  * (RFC 8290 in spirit). A flow that fills the call delays itself, not the others. HOT PATH.
  *
  * Exists only while something waits. Bounded by bytes: when full, the packet at the head of the longest queue goes.
- * Lengths of queues are those of the memory that they take: many small packets are not a short queue.
+ * Lengths of queues are those of the memory that they take: many small packets are not a short queue. Calls that nobody
+ * empties may fill the pool that they share: fq_relieve() takes from them.
  */
 #ifndef GH_IP_FQ_H
 #define GH_IP_FQ_H
@@ -43,6 +44,7 @@ struct fq {
     uint32_t max;             /* bytes (as the pool counts them) that may wait */
     uint32_t bytes;           /* waiting, by packet lengths: with the headers that cutting repeats not counted */
     uint32_t cost;            /* the same as the pool counts */
+    TAILQ_ENTRY(fq) waiting;  /* in pool->waiting while there is any */
     struct fq_flows fresh, old;
     struct fq_flow *head_flow; /* of the packet that fq_next() chose */
     bool head_mark;
@@ -70,6 +72,13 @@ static inline bool fq_empty(const struct fq *q)
  * gone): alone in its queue, and that was the longest.
  */
 bool fq_put(struct fq *q, struct pktbuf *b, uint64_t now_us);
+
+/*
+ * Makes room in the pool for a packet of len bytes, whoever it is for: while there is none, drops from the longest
+ * queue of the call that has most waiting (of some of them, another some each time). What it empties stays: see
+ * fq_empty().
+ */
+void fq_relieve(struct pktbuf_pool *pool, size_t len);
 
 /*
  * The packet buffer whose next packet (cut_len(&b->cut) bytes) goes next, after CoDel has dropped what it wants; *mark:

@@ -33,6 +33,7 @@ static void make_ready(struct pktbuf_pool *p)
 {
     for (unsigned k = 0; k < PKTBUF_CLASSES; k++)
         STAILQ_INIT(&p->free[k]);
+    TAILQ_INIT(&p->waiting);
     p->ready = true;
 }
 
@@ -55,11 +56,17 @@ static struct pktbuf *get(struct pktbuf_pool *p, unsigned k)
     return b;
 }
 
-struct pktbuf *pktbuf_new(struct pktbuf_pool *p, size_t len)
+bool pktbuf_fits(const struct pktbuf_pool *p, size_t len)
 {
     unsigned k = class_of(len);
-    if (k == PKTBUF_CLASSES || p->used + cost_of(k) > p->max)
+    return k < PKTBUF_CLASSES && p->used + cost_of(k) <= p->max;
+}
+
+struct pktbuf *pktbuf_new(struct pktbuf_pool *p, size_t len)
+{
+    if (!pktbuf_fits(p, len))
         return NULL;
+    unsigned k = class_of(len);
     struct pktbuf *b = get(p, k);
     if (b) {
         memset(b, 0, sizeof *b);
@@ -108,6 +115,8 @@ void pktbuf_given(struct pktbuf_pool *p, const struct pktbuf *b)
 
 void pktbuf_taken(struct pktbuf_pool *p, const struct pktbuf *b)
 {
+    if (!p->ready)
+        make_ready(p);
     p->used += pktbuf_cost(b);
 }
 

@@ -34,17 +34,24 @@ STAILQ_HEAD(pktbuf_list, pktbuf);
 #define PKTBUF_COST(size) (sizeof(struct pktbuf) + (size) + 16)
 #define PKTBUF_COST_MAX   PKTBUF_COST(OFFLOAD_PACKET_MAX)
 
+struct fq;
+TAILQ_HEAD(fq_list, fq);
+
 struct pktbuf_pool { /* zeros, and max, to begin with */
     size_t max;      /* bytes that all its buffers in use may have together */
     size_t used;     /* now, with what else the buffers cost */
     size_t kept;     /* bytes of those kept for the next packet */
     struct pktbuf_list free[PKTBUF_CLASSES];
     uint32_t n_free[PKTBUF_CLASSES];
+    struct fq_list waiting; /* fq.c's: where its buffers wait */
     bool ready;
 };
 
 /* Bytes that a buffer of this class costs. */
 size_t pktbuf_cost(const struct pktbuf *b);
+
+/* Is one more for len bytes within max? */
+bool pktbuf_fits(const struct pktbuf_pool *p, size_t len);
 
 /* A buffer for len bytes, cleared but for data; NULL: more than max, larger than the largest, or out of memory. */
 struct pktbuf *pktbuf_new(struct pktbuf_pool *p, size_t len);

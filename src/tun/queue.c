@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ip/fq.h"
+
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
@@ -40,13 +42,20 @@ int tun_queue_read(struct tun_queue *q, uint8_t *buf, uint32_t *len, struct offl
     return gso_of(h.gso_type, o);
 }
 
+/* What waits for clients that do not read is never so much that nothing is read for the others. */
+static struct pktbuf *buffer(struct pktbuf_pool *pool, size_t len)
+{
+    fq_relieve(pool, len);
+    return pktbuf_new(pool, len);
+}
+
 int tun_queue_take(struct tun_queue *q, struct pktbuf_pool *pool, struct pktbuf **hand, struct pktbuf **out)
 {
-    struct pktbuf *b = *hand ? *hand : pktbuf_new(pool, OFFLOAD_PACKET_MAX);
+    struct pktbuf *b = *hand ? *hand : buffer(pool, OFFLOAD_PACKET_MAX);
     *out = NULL;
     *hand = b;
     if (!b)
-        return ERR_AGAIN; /* never while streams keep to their share: some memory is always left */
+        return ERR_AGAIN;
     int rc = tun_queue_read(q, b->data, &b->len, &b->offload);
     if (rc)
         return rc;
@@ -55,7 +64,7 @@ int tun_queue_take(struct tun_queue *q, struct pktbuf_pool *pool, struct pktbuf 
         *hand = NULL;
         return 0;
     }
-    *out = pktbuf_new(pool, b->len);
+    *out = buffer(pool, b->len);
     if (!*out)
         return ERR_NOMEM;
     (*out)->len = b->len;

@@ -31,8 +31,8 @@ MUST_USE int tun_queue_read(struct tun_queue *q, uint8_t *buf, uint32_t *len, st
 
 /*
  * The same into a buffer of the packet's own size out of pool. A large buffer is always in *hand (NULL to begin with,
- * the owner frees it), so that the queue is drained, too, when the packets that wait have used up the memory: ERR_NOMEM
- * is a packet that was read and dropped. *out: NULL unless 0.
+ * the owner frees it). When the packets that wait have used up the memory, some of them make room: fq_relieve(). What
+ * still has none is read and dropped: ERR_NOMEM. *out: NULL unless 0.
  */
 MUST_USE int tun_queue_take(struct tun_queue *q, struct pktbuf_pool *pool, struct pktbuf **hand, struct pktbuf **out);
 

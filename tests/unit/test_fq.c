@@ -325,6 +325,41 @@ static void test_one_packet_always(void **state)
     pktbuf_free(&pool, rest);
 }
 
+/* Calls that nobody empties hold all of the pool, and still there is memory for the next packet. */
+static void test_pool_is_relieved(void **state)
+{
+    enum { CALLS = 60, EACH = 40 }; /* one large packet for each is more than the pool has */
+    struct fq_counts others = { 0 };
+    struct fqtest_sent s;
+    struct fq *other = calloc(CALLS, sizeof *other);
+    uint64_t in = 0;
+    (void)state;
+    assert_non_null(other);
+    pool.max = 3 << 20;
+    fq_relieve(&pool, OFFLOAD_PACKET_MAX); /* nobody there to take from */
+    for (unsigned i = 0; i < CALLS; i++)
+        fq_init(&other[i], &pool, &others, FQTEST_MTU, MAX);
+    assert_true(put(1, 0, 10, 1));
+    for (uint32_t i = 0; i < EACH * CALLS; i++) { /* one call after the other, and none comes back */
+        fq_relieve(&pool, 60000);
+        struct pktbuf *b = fqtest_packet(&pool, i, 0, 60000, false);
+        assert_non_null(b);
+        (void)fq_put(&other[i / EACH], b, 1);
+        in += fqtest_packets(60000);
+    }
+    assert_in_range(pool.used, pool.max / 2, pool.max);
+    assert_false(fq_empty(&other[CALLS - 1])); /* nor is the last one without any */
+    assert_int_equal(counts.drop_full, 0);     /* who has little keeps it */
+    assert_int_equal(get(2).len, 50);
+    for (unsigned i = 0; i < CALLS; i++)
+        while (fqtest_send(&other[i], 2, 0, &s))
+            in--;
+    assert_int_equal(in, others.drop_full);
+    assert_int_equal(pool.used, 0);
+    fq_relieve(&pool, OFFLOAD_PACKET_MAX + 1); /* will never fit */
+    free(other);
+}
+
 /* Waits too long for too long: ECN-capable packets are marked, each only as CoDel says; others go. */
 static void check_late(bool ect)
 {
@@ -580,6 +615,7 @@ int main(void)
         WITH_QUEUE(test_dropped_in_the_middle),
         WITH_QUEUE(test_new_one_itself),
         WITH_QUEUE(test_share_of_the_pool),
+        WITH_QUEUE(test_pool_is_relieved),
         WITH_QUEUE(test_one_packet_always),
         WITH_QUEUE(test_late_is_marked),
         WITH_QUEUE(test_late_is_dropped),
