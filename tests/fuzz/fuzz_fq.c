@@ -88,6 +88,8 @@ static bool operation(struct run *r, struct rd *in)
         if (!rd_u16(in, &n))
             return false;
         r->now += n * (what & 8 ? 64U : 1U);
+        if (what & 16) /* and another call's packet needs memory */
+            fq_relieve(&r->pool, n);
         return true;
     }
 }

@@ -1,0 +1,254 @@
+"""The data path with what really travels: TCP transfers checked by hash, datagrams of all sizes, fragments, echoes, with
+and without offloads, over paths that are narrow, lose or change the order; rates of users; many calls.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import time
+
+import speedtools as st
+from connecttools import status
+from lablib import INSIDE4, POOL_SERVER, SERVER4, check, gatehouse_path, need
+from sstpclient import Client, udp
+
+MIB = 1 << 20
+ALL = {"plain": ("off", "off"), "offloads": ("auto", "auto"), "server only": ("auto", "off"),
+       "client only": ("off", "auto")}
+KINDS = {k: ALL[k] for k in ("plain", "offloads")}
+MTU = 1400
+
+
+def data(lab):
+    return st.DataServer(lab.inside)
+
+
+def check_flows(lab, c, n):
+    with data(lab):
+        st.down(c.ns, n, 1)
+        st.up(c.ns, n, 2)
+        st.flows(c.ns, n // 2)
+
+
+def check_ipv6(lab, c):
+    """IPv6 is link-local in the tunnel, so the other end is the server itself."""
+    with st.DataServer(lab.server, "fe80::1%gh0"):
+        host = f"fe80::1%{c.interface}"
+        st.down(c.ns, 8 * MIB, 3, host)
+        st.up(c.ns, 8 * MIB, 4, host)
+        st.flows(c.ns, 2 * MIB, host=host)
+
+
+def check_datagrams(lab, c):
+    with st.udp_pair(lab, c) as ends:
+        for (a, _), (b, to), what in ((*ends, "up"), (*ends[::-1], "down")):
+            all_sizes = [st.datagram(n) for n in range(MTU - 28 + 1)]
+            for d in all_sizes:
+                a.sendto(d, to)
+            st.take(b, all_sizes, f"sizes, {what}")
+            many = [st.datagram(n) for n in (4000, 65000, 1373, 4001)]  # in fragments
+            for d in many:
+                a.sendto(d, to)
+            st.take(b, many, f"fragments, {what}")
+            for size, last in ((MTU - 28, 1), (1000, 999), (1200, 1200), (64, 63), (1, 1)):
+                n = min(60, 65000 // size)
+                whole = st.BLOB[size:size + size * (n - 1) + last]
+                a.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, size)
+                a.sendto(whole, to)
+                st.take(b, [whole[i:i + size] for i in range(0, len(whole), size)], f"{n} of {size} bytes at once, {what}")
+            a.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, 0)
+
+
+def check_echoes(c):
+    for size in (0, 1, 7, 57, 511, 1371, 1372, 1373, 3001, 20001):
+        c.ns.sh("ping", "-I", c.interface, "-c", 2, "-i", "0.02", "-W", 3, "-s", size, INSIDE4)
+
+
+def check_kind(lab, kind):
+    server, client = ALL[kind]
+    with st.both(lab, server, client) as (gh, c):
+        said = {"server": gh.cli("status")["offload"], "client": status(c)["call"]["offload"]}
+        for who, wish in (("server", server), ("client", client)):
+            check((said[who] == "off") == (wish == "off"), f"{kind}: the {who} says offload {said[who]!r}")
+        check_flows(lab, c, 16 * MIB)
+        check_ipv6(lab, c)
+        check_datagrams(lab, c)
+        check_echoes(c)
+        s = gh.session("alice")
+        odd = {k: s[k] for k in ("drop_source", "drop_gate", "drop_mtu", "drop_odd", "drop_full") if s[k]}
+        check(not odd, f"dropped: {odd}")
+        check(s["queued"] == 0, f"{s['queued']} bytes wait for ever")
+        call = status(c)["call"]
+        check(not (call["drop_odd"] or call["drop_mtu"] or call["drop_full"]), f"the client dropped: {call}")
+        text = c.ns.sh(gatehouse_path(), "status", "--connect", "-c", c.conf_path)
+        check(said["client"] in text, f"status --connect without --json has no offload: {text}")
+        text = gh.ns.sh(gatehouse_path(), "status", "-c", gh.conf_path)
+        check(f"offloads {said['server']}, steering" in text, f"status says {text}")
+
+
+def test_plain(lab):
+    check_kind(lab, "plain")
+
+
+def test_offloads(lab):
+    check_kind(lab, "offloads")
+
+
+def test_offloads_of_the_server(lab):
+    check_kind(lab, "server only")
+
+
+def test_offloads_of_the_client(lab):
+    check_kind(lab, "client only")
+
+
+# ---- paths -----------------------------------------------------------------------------------------------------------
+
+def test_narrow(lab):
+    """20 Mbit/s between, which nothing may exceed."""
+    for server, client in KINDS.values():
+        with st.Router(lab) as r, st.both(lab, server, client, ns=r.home) as (_, c), data(lab):
+            r.rate("20mbit")
+            began = time.monotonic()
+            st.down(c.ns, 2 * MIB, 1)
+            st.up(c.ns, 2 * MIB, 2)
+            took = time.monotonic() - began
+            check(1.3 < took < 5, f"4 MiB through 20 Mbit/s in {took:.1f} s")
+            st.flows(c.ns, MIB // 2)
+
+
+def test_losing_outside(lab):
+    """The call's own TCP connection loses packets."""
+    need("nft")
+    for server, client in KINDS.values():
+        with st.Router(lab) as r, st.both(lab, server, client, ns=r.home) as (_, c), data(lab):
+            r.lose(1)
+            st.down(c.ns, 8 * MIB, 1)
+            st.up(c.ns, 8 * MIB, 2)
+            st.flows(c.ns, 2 * MIB)
+            check(sum(r.lost()) > 3, f"only {r.lost()} packets were lost")
+
+
+def test_losing_inside(lab):
+    """The flows within lose packets: what is sent again fills holes, between super-packets and within."""
+    need("nft")
+    for server, client in KINDS.values():
+        with st.both(lab, server, client) as (_, c), st.losing_inside(lab, 1) as lost, data(lab):
+            before = [st.netstat(ns, "RetransSegs") for ns in (lab.inside, c.ns)]
+            st.down(c.ns, 8 * MIB, 1)
+            st.up(c.ns, 16 * MIB, 2)
+            st.flows(c.ns, 4 * MIB)
+            again = [st.netstat(ns, "RetransSegs") - n for ns, n in zip((lab.inside, c.ns), before)]
+            check(all(n > 0 for n in lost()) and all(n > 0 for n in again), f"lost {lost()}, sent again {again}")
+
+
+def test_other_order(lab):
+    for server, client in KINDS.values():
+        with st.both(lab, server, client) as (_, c), st.Shuffled(lab) as far, st.DataServer(far.ns, far.host):
+            before = st.netstat(c.ns, "TCPOFOQueue"), st.netstat(far.ns, "TCPOFOQueue")
+            st.down(c.ns, 6 * MIB, 1, far.host)
+            st.up(c.ns, 6 * MIB, 2, far.host)
+            st.flows(c.ns, 2 * MIB, host=far.host)
+            after = st.netstat(c.ns, "TCPOFOQueue"), st.netstat(far.ns, "TCPOFOQueue")
+            check(far.swapped > 20 and all(a > b for a, b in zip(after, before)), f"{far.swapped} packets were late")
+
+
+def test_ecn(lab):
+    """Flows that can be told of congestion are told, and not one of their packets is dropped for it."""
+    with st.Router(lab) as r, st.both(lab, ns=r.home) as (gh, c), data(lab), contextlib.ExitStack() as stack:
+        for ns in (lab.inside, r.home):
+            for key, value in (("net.ipv4.tcp_ecn", "1"), ("net.ipv4.tcp_congestion_control", "reno")):
+                stack.callback(ns.sysctl, key, ns.sysctl(key))
+                ns.sysctl(key, value)
+        r.rate("20mbit")
+        before = st.netstat(r.home, "InCEPkts")
+        st.at_once(lambda: st.down(r.home, 5 * MIB, 1), lambda: st.down(r.home, 3 * MIB, 2))
+        s = gh.session("alice")
+        told = st.netstat(r.home, "InCEPkts") - before
+        check(s["marked"] > 0 and s["drop_late"] == 0 and s["drop_full"] == 0, f"marked {s['marked']}, dropped "
+              f"{s['drop_late']} late, {s['drop_full']} for want of room")
+        check(0 < told <= s["marked"], f"{told} marks came, {s['marked']} were made")
+
+
+# ---- rates of users --------------------------------------------------------------------------------------------------
+
+def users_file(lab, **options):
+    """The laboratory's users in a file of its own, with options behind some."""
+    path = os.path.join(lab.fresh_dir("users"), "users")
+    shutil.copyfile(lab.users, path)
+    with open(path, encoding="utf-8") as f:
+        lines = [line.rstrip() + "  " + options.get(line.split()[0], "") + "\n" for line in f]
+    with open(path, "w", encoding="utf-8") as f:
+        f.writelines(lines)
+    os.chmod(path, 0o600)
+    return path
+
+
+def near(what, bps, limit):
+    check(0.9 * limit <= bps <= 1.02 * limit, f"{what}: {bps / 1e6:.1f} Mbit/s, the limit is {limit / 1e6:.1f}")
+
+
+def test_rates(lab):
+    """Limits of a user hold both ways, with little delay; another user has none; a new one counts for the next call."""
+    users = users_file(lab, alice="up=16M down=40M")
+    conf = {"vpn": {"users": users}, "log": {"level": "info"}}
+    with lab.gatehouse(**conf) as gh, data(lab) as d, st.call(lab) as other:
+        check(gh.session("alice")["down_bps"] == 40000000, f"{gh.session('alice')}")
+        near("down", st.rate_down(other.ns, 2), 40e6)
+        near("up", st.rate_up(d, other.ns, 2, warm=1), 16e6)
+        pings = st.Pings(other.ns)
+        st.rate_down(other.ns, 2)
+        trips = pings.trips()
+        check(st.percentile(trips, 99) < 60, f"pings within the loaded call: {trips[-5:]} ms")
+        check(gh.session("alice")["up_bps"] == 16000000, f"{gh.session('alice')}")
+        gh.ns.sh(gatehouse_path(), "user", "set", "alice", "--up", "none", "--down", "80M", "-c", gh.conf_path)
+        near("down, still", st.rate_down(other.ns, 1), 40e6)
+    with lab.gatehouse(**conf) as gh, data(lab) as d, st.call(lab) as c:
+        near("down, anew", st.rate_down(c.ns, 1.5), 80e6)
+        s = gh.session("alice")
+        check(s["down_bps"] == 80000000 and not s["up_bps"], f"the limits are {s['up_bps']}, {s['down_bps']}")
+        bps = st.rate_up(d, c.ns, 1)
+        check(bps > 100e6, f"up without limit: {bps / 1e6:.0f} Mbit/s")
+
+
+# ---- many calls ------------------------------------------------------------------------------------------------------
+
+MANY, EACH = 200, 10
+
+
+def test_many_calls(lab):
+    """Each has its packets, no other's, and all of them."""
+    with contextlib.ExitStack() as stack:
+        gh = stack.enter_context(lab.gatehouse(vpn={"network": ["10.77.0.0/22"], "auth": ["pap"]},
+                                               log={"level": "info"}))
+        calls = []
+        for _ in range(MANY):
+            c = stack.enter_context(Client(lab.client, SERVER4, ca=lab.ca.cert))
+            c.call("alice", "wonderland", "pap")
+            calls.append(c)
+        s = stack.enter_context(contextlib.closing(lab.inside.sock(kind=socket.SOCK_DGRAM)))
+        s.setsockopt(socket.SOL_SOCKET, st.SO_RCVBUFFORCE, 16 << 20)
+        s.bind((INSIDE4, 0))
+        s.settimeout(3)
+        port = s.getsockname()[1]
+        for k in range(EACH):
+            for n, c in enumerate(calls):
+                s.sendto(b"%d %d " % (n, k) + st.datagram(100 + k), (c.address, 7000))
+        for n, c in enumerate(calls):
+            for k in range(EACH):
+                frame = c.wait_packet(lambda f: f.protocol == 0x21 and f.data[9] == 17, 5)
+                want = b"%d %d " % (n, k) + st.datagram(100 + k)
+                check(frame and frame[28:] == want, f"call {n}: not its packet {k}")
+        for k in range(EACH):
+            for n, c in enumerate(calls):
+                c.send_ip(udp(c.address, INSIDE4, 7000, port, b"%d %d" % (n, k)))
+        got = {}
+        for _ in range(MANY * EACH):
+            text, (host, _) = s.recvfrom(100)
+            got.setdefault(host, []).append(text)
+        for n, c in enumerate(calls):
+            want = [b"%d %d" % (n, k) for k in range(EACH)]
+            check(got.get(c.address) == want, f"call {n}: up came {got.get(c.address)}")
+        check(len(gh.sessions()) == MANY and gh.cli("status")["queued"] is not None, "the sessions")
