@@ -11,6 +11,7 @@
 #define SO_BUF_LOCK 72 /* Linux 5.15 */
 #endif
 #define LOCK_SNDBUF 1 /* SOCK_SNDBUF_LOCK */
+#define LOCK_RCVBUF 2 /* SOCK_RCVBUF_LOCK */
 
 /* What the kernel counts for a buffer of its own beside the bytes in it, and how many bytes it puts in one at least. */
 #define SKB_OVERHEAD 1280
@@ -48,18 +49,23 @@ void net_tcp_lowat(int fd, uint32_t bytes)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
-static bool lift(int fd)
+/* The kernel tunes a buffer again whose size was chosen. False: refused. */
+static bool unlock(int fd, int which)
 {
-    int most = INT_MAX / 2; /* the kernel clips it (net.core.wmem_max), and wakes who waits for room */
     int lock = 0;
     socklen_t len = sizeof(lock);
 
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &most, sizeof(most)) < 0)
-        return false;
     if (getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &lock, &len) < 0)
         return true;
-    lock &= ~LOCK_SNDBUF;
+    lock &= ~which;
     return setsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &lock, sizeof(lock)) == 0;
+}
+
+static bool lift(int fd)
+{
+    int most = INT_MAX / 2; /* the kernel clips it (net.core.wmem_max), and wakes who waits for room */
+
+    return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &most, sizeof(most)) == 0 && unlock(fd, LOCK_SNDBUF);
 }
 
 bool net_tcp_hold(int fd, uint32_t bytes)
@@ -72,4 +78,19 @@ bool net_tcp_hold(int fd, uint32_t bytes)
     uint32_t real = bytes + (bytes / SKB_BYTES + 1) * SKB_OVERHEAD;
     int half = (int)(real / 2);
     return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &half, sizeof(half)) == 0;
+}
+
+bool net_tcp_take(int fd, uint32_t bytes)
+{
+    /* The kernel doubles what it is told: half of it, and more with packets that are full, is what it offers. */
+    int size = bytes > INT_MAX / 2 ? INT_MAX / 2 : (int)bytes, got = 0;
+    socklen_t len = sizeof(got);
+
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &got, &len) < 0)
+        return false;
+    if (got / 2 >= size)
+        return true;
+    (void)unlock(fd, LOCK_RCVBUF); /* clipped (net.core.rmem_max) */
+    return false;
 }

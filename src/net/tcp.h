@@ -26,4 +26,10 @@ void net_tcp_lowat(int fd, uint32_t bytes);
  */
 bool net_tcp_hold(int fd, uint32_t bytes);
 
+/*
+ * At most about `bytes` are on the way to us or wait to be read (SO_RCVBUF); twice as many when they come in large
+ * pieces. False: refused, or more than a process may ask for: then it is as the kernel tunes it.
+ */
+bool net_tcp_take(int fd, uint32_t bytes);
+
 #endif

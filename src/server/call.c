@@ -261,7 +261,7 @@ static void maybe_up(struct call *k)
     k->stream.secrets = false;
     k->up_ms = net_now(&k->c->w->loop);
     tunnel_up(&k->stream, k->down_bps / 8, uv_hrtime() / 1000);
-    bucket_init(&k->up_bucket, k->up_bps / 8, uv_hrtime() / 1000);
+    call_up_begins(k, uv_hrtime() / 1000);
     k->c->w->counts.calls_up++;
     log_notice(&k->c->log, "call-up", "call is up", LOG_S("ip", k->ip4_up ? ip4_text(k->ip4, ip) : ""),
                LOG_N("setup_ms", k->up_ms - k->c->accepted_ms), LOG_S("tls", tls_stream_version(k->c->tls)));

@@ -77,6 +77,7 @@ void call_ppp_frame(struct call *k, struct rd frame);
 void call_settle(struct call *k); /* after any work on it: output, deadlines, its end; k may be gone afterwards */
 
 /* data.c */
+void call_up_begins(struct call *k, uint64_t now_us);            /* the user's rate up, from now on */
 void call_receive(struct call *k);                               /* socket -> TUN */
 void call_early(struct call *k, struct rd early);                /* bytes that came with the HTTP request */
 void call_queue(struct call *k, const void *packet, size_t len); /* control, or the HTTP answer; ends who is deaf */

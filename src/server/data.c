@@ -11,6 +11,7 @@
 #include "base/ct.h"
 #include "ip/flow.h"
 #include "ip/inner.h"
+#include "net/tcp.h"
 #include "server/call.h"
 
 #define TUN_READS     256          /* packets or super-packets from the TUN in a wake-up, and */
@@ -242,6 +243,27 @@ static void input_failed(struct call *k)
     if (k->stream.unframed)
         call_break(k, "framing", "the client's SSTP stream lost its framing");
     k->broken = true;
+}
+
+#define UP_QUEUE_US  30000 /* of the user's rate up, and a round trip of it, may wait in the socket */
+#define UP_QUEUE_MIN 12000 /* bytes */
+
+/*
+ * What is sent faster than it is read waits in the socket, where nothing overtakes it: little of it, so that the queue
+ * is at the client, which knows his flows.
+ */
+void call_up_begins(struct call *k, uint64_t now_us)
+{
+    struct net_tcp_info i;
+    int fd = tls_stream_fd(k->c->tls);
+    uint64_t rate = k->up_bps / 8;
+    bucket_init(&k->up_bucket, rate, now_us);
+    if (!rate || !net_tcp_ask(fd, &i) || !i.min_rtt_us)
+        return;
+    /* Two round trips, for a path that gets longer. */
+    uint64_t bytes = rate * (UP_QUEUE_US + 2 * (uint64_t)i.min_rtt_us) / 1000000;
+    if (bytes <= UINT32_MAX)
+        (void)net_tcp_take(fd, bytes > UP_QUEUE_MIN ? (uint32_t)bytes : UP_QUEUE_MIN);
 }
 
 /* The user's rate: who sends more is read later, and his own TCP slows him down. */

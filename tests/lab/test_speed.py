@@ -191,20 +191,28 @@ def near(what, bps, limit):
 
 
 def test_rates(lab):
-    """Limits of a user hold both ways, with little delay; another user has none; a new one counts for the next call."""
+    """Limits of a user hold both ways, with little delay; a new one counts for the next call; without one there is none."""
     users = users_file(lab, alice="up=16M down=40M")
     conf = {"vpn": {"users": users}, "log": {"level": "info"}}
-    with lab.gatehouse(**conf) as gh, data(lab) as d, st.call(lab) as other:
+    with lab.gatehouse(**conf) as gh, data(lab) as d, st.call(lab) as c, contextlib.ExitStack() as stack:
         check(gh.session("alice")["down_bps"] == 40000000, f"{gh.session('alice')}")
-        near("down", st.rate_down(other.ns, 2), 40e6)
-        near("up", st.rate_up(d, other.ns, 2, warm=1), 16e6)
-        pings = st.Pings(other.ns)
-        st.rate_down(other.ns, 2)
+        near("down", st.rate_down(c.ns, 2), 40e6)
+        near("up", st.rate_up(d, c.ns, 2, warm=1), 16e6)
+        pings = st.Pings(c.ns)
+        st.rate_down(c.ns, 2)
         trips = pings.trips()
         check(st.percentile(trips, 99) < 60, f"pings within the loaded call: {trips[-5:]} ms")
         check(gh.session("alice")["up_bps"] == 16000000, f"{gh.session('alice')}")
+        datagrams = stack.enter_context(contextlib.closing(c.ns.sock(kind=socket.SOCK_DGRAM)))
+        datagrams.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, 1372)
+        with st.Forked(lambda: datagrams.sendto(st.BLOB[:44 * 1372], (INSIDE4, 9))):
+            time.sleep(0.7)
+            pings = st.Pings(c.ns)
+            time.sleep(1.5)
+            trips = pings.trips(lost=9)
+        check(st.percentile(trips, 50) < 250 and trips[-1] < 500, f"pings while flooding upwards: {trips[-9:]} ms")
         gh.ns.sh(gatehouse_path(), "user", "set", "alice", "--up", "none", "--down", "80M", "-c", gh.conf_path)
-        near("down, still", st.rate_down(other.ns, 1), 40e6)
+        near("down, still", st.rate_down(c.ns, 1), 40e6)
     with lab.gatehouse(**conf) as gh, data(lab) as d, st.call(lab) as c:
         near("down, anew", st.rate_down(c.ns, 1.5), 80e6)
         s = gh.session("alice")

@@ -192,6 +192,32 @@ static void test_lifted_is_the_kernels(void **state)
     pair_free(p);
 }
 
+static void test_take(void **state)
+{
+    static const uint32_t take[] = { 6000, 20000, 65536, 100000 };
+    int lock = 0;
+    socklen_t len = sizeof(lock);
+    size_t last = 0;
+    (void)state;
+    for (size_t k = 0; k < sizeof(take) / sizeof(*take); k++) {
+        struct pair p = pair_new();
+        assert_true(net_tcp_hold(p.theirs, 6000));
+        assert_true(net_tcp_take(p.ours, take[k]));
+        size_t n = fill(p.theirs);
+        print_message("take %u: %zu taken\n", take[k], n);
+        assert_in_range(n, take[k] / 2, 2 * take[k] + 70000); /* and what the other end holds */
+        assert_true(n >= last);
+        last = n;
+        pair_free(p);
+    }
+    struct pair p = pair_new();
+    assert_false(net_tcp_take(p.ours, UINT32_MAX)); /* clipped: the kernel's again */
+    if (!getsockopt(p.ours, SOL_SOCKET, 72 /* SO_BUF_LOCK */, &lock, &len))
+        assert_int_equal(lock & 2, 0);
+    pair_free(p);
+    assert_false(net_tcp_take(-1, 10000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_hold),
         cmocka_unit_test(test_hold_less_than_is_there),
         cmocka_unit_test(test_lifted_is_the_kernels),
+        cmocka_unit_test(test_take),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
