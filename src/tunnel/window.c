@@ -28,13 +28,13 @@ static void set_state(struct window *w, enum window_state state, uint64_t bytes)
     if (bytes > WINDOW_MAX)
         bytes = WINDOW_MAX;
     w->bytes = state == WINDOW_CHECKING || state == WINDOW_BOUNDED ? (uint32_t)bytes : 0;
-    w->run.what = w->load.what = RUN_NONE;
+    w->run.what = w->load.what = w->more.what = RUN_NONE;
 }
 
 static void lift(struct window *w, uint64_t now_ms)
 {
-    w->until_ms = now_ms + ((uint64_t)WINDOW_RETRY_MS << w->vain);
-    if (w->vain < WINDOW_RETRY_DOUBLES)
+    w->until_ms = now_ms + ((uint64_t)WINDOW_RETRY_MS << 2 * w->vain);
+    if (w->vain < WINDOW_VAIN_MAX)
         w->vain++;
     uint64_t bytes = 2 * (uint64_t)w->bytes;
     set_state(w, WINDOW_LIFTED, 0);
@@ -42,9 +42,9 @@ static void lift(struct window *w, uint64_t now_ms)
     w->load.from_ms = now_ms;
 }
 
-static void bound(struct window *w, uint64_t bytes)
+static void bound(struct window *w, uint64_t bytes, uint64_t now_ms)
 {
-    w->vain = 0;
+    w->since_ms = now_ms;
     w->until_ms = 0;
     set_state(w, WINDOW_BOUNDED, bytes);
 }
@@ -52,8 +52,9 @@ static void bound(struct window *w, uint64_t bytes)
 /* Bounded by what may be a mistake: looked at again from the beginning, soon. */
 static void bound_in_doubt(struct window *w, uint64_t bytes, uint64_t now_ms)
 {
+    w->since_ms = now_ms;
     w->until_ms = now_ms + ((uint64_t)WINDOW_DOUBT_MS << w->vain);
-    if (w->vain < WINDOW_RETRY_DOUBLES)
+    if (w->vain < WINDOW_VAIN_MAX)
         w->vain++;
     set_state(w, WINDOW_BOUNDED, bytes);
 }
@@ -75,17 +76,18 @@ static void forget_base(struct window *w, const struct window_sample *s)
     w->base_us = s->min_rtt_us < s->rtt_us ? s->min_rtt_us : s->rtt_us;
 }
 
-/* Not all at once: what the congestion window was once would go out in one burst, and be lost. */
+/*
+ * Not all at once: what the congestion window was once would go out in one burst, and be lost. But fast: another's
+ * download takes the path while we hesitate, and gives back little of it for minutes.
+ */
 static void lifted_look(struct window *w, const struct window_sample *s, uint64_t now_ms)
 {
     if (now_ms >= w->until_ms) {
         forget_base(w, s);
         set_state(w, WINDOW_OPEN, 0);
-    } else if (w->bytes && now_ms - w->load.from_ms >= s->rtt_us / 1000) {
+    } else if (w->bytes && now_ms - w->load.from_ms >= s->rtt_us / 2000) {
         w->load.from_ms = now_ms;
-        w->bytes += w->bytes / 2;
-        if (w->bytes > WINDOW_MAX)
-            w->bytes = 0;
+        w->bytes = w->bytes > WINDOW_MAX / 2 ? 0 : 2 * w->bytes;
     }
 }
 
@@ -135,17 +137,26 @@ static bool step_down(struct window *w, uint64_t rate, uint32_t rtt_us, uint64_t
     return true;
 }
 
+/*
+ * A first queue may grow for a while: the congestion window does not while we bound the socket, and is all that we have
+ * against another's download.
+ */
+static bool grown(const struct window *w, const struct window_sample *s, uint64_t now_ms)
+{
+    return s->rtt_us > w->base_us + WINDOW_ROOM_US || now_ms - w->run.from_ms >= WINDOW_ROOM_MS;
+}
+
 static void open_look(struct window *w, const struct window_sample *s, uint64_t now_ms)
 {
     run_add(&w->run, s->rtt_us > high_us(w) ? RUN_HIGH : RUN_NONE, s, now_ms);
-    if (w->run.what != RUN_HIGH || !run_lasted(&w->run, s, s->rtt_us, now_ms))
+    if (w->run.what != RUN_HIGH || !run_lasted(&w->run, s, s->rtt_us, now_ms) || !grown(w, s, now_ms))
         return;
     uint64_t rate = run_rate(&w->run, s, now_ms);
     w->run.what = RUN_NONE; /* the next rate is of the next looks */
     /* A busy machine's pauses lower what we count, and lengthen round trips; a path that is fast in between is fast. */
     if (!s->app_limited && bytes_in(s->rate, keep_us(w)) > WINDOW_MAX)
         return;
-    w->helped = false;
+    w->helped = w->was_bounded = false;
     w->rate = w->usual = rate;
     (void)step_down(w, rate, s->rtt_us, now_ms);
 }
@@ -163,7 +174,7 @@ static void checking_helped(struct window *w, uint64_t rate, uint32_t low_us, ui
     if (slower) /* the path; or we share it, and gave way */
         bound_in_doubt(w, bytes, now_ms);
     else
-        bound(w, bytes);
+        bound(w, bytes, now_ms);
 }
 
 static void checking_judge(struct window *w, const struct window_sample *s, uint64_t now_ms)
@@ -184,6 +195,8 @@ static void checking_judge(struct window *w, const struct window_sample *s, uint
         w->base_us = low_us; /* what would not shrink */
         bound_in_doubt(w, bytes_in(w->rate, keep_us(w)), now_ms);
     } else {
+        if (!w->vain && !w->was_bounded)
+            w->vain = 1;
         lift(w, now_ms);
     }
 }
@@ -196,14 +209,31 @@ static void checking_look(struct window *w, const struct window_sample *s, uint6
 }
 
 /* Something waited here, and the path had next to nothing at least once, or carried less than usual: more. */
-static void bounded_grow(struct window *w, uint64_t rate)
+static void bounded_grow(struct window *w, uint64_t rate, uint64_t now_ms)
 {
     uint64_t bytes = (uint64_t)w->bytes * keep_us(w) / w->load.low_us;
     uint64_t most = (uint64_t)w->bytes * 3 / 2, least = (uint64_t)w->bytes * 17 / 16;
     if (rate > w->usual)
         w->usual = rate < w->usual * 5 / 4 ? rate : w->usual * 5 / 4;
     bytes = bytes > most ? most : bytes < least ? least : bytes;
-    set_state(w, bytes > WINDOW_MAX ? WINDOW_OPEN : WINDOW_BOUNDED, bytes);
+    if (bytes > WINDOW_MAX)
+        lift(w, now_ms);
+    else
+        set_state(w, WINDOW_BOUNDED, bytes);
+}
+
+/*
+ * Longer than what our bound makes on the path as we know it, which a slow path's may. What is in flight did not
+ * change, so this is another's queue, or the path got slower.
+ */
+static bool foreign(struct window *w, const struct window_sample *s, uint64_t now_ms)
+{
+    uint64_t own_us = w->usual ? (uint64_t)w->bytes * 3 / 2 * 1000000 / w->usual : 0;
+    bool more = s->rtt_us > high_us(w) && s->rtt_us > own_us && now_ms - w->since_ms >= s->rtt_us / 500;
+    uint64_t ms = now_ms - w->more.from_ms;
+
+    run_add(&w->more, more ? RUN_HIGH : RUN_NONE, s, now_ms);
+    return more && w->more.looks >= WINDOW_FOREIGN_LOOKS && ms >= WINDOW_FOREIGN_MS && ms >= s->rtt_us / 4000;
 }
 
 static void bounded_high(struct window *w, const struct window_sample *s, uint64_t now_ms)
@@ -211,6 +241,7 @@ static void bounded_high(struct window *w, const struct window_sample *s, uint64
     uint64_t rate = run_rate(&w->run, s, now_ms);
     w->run.what = RUN_NONE;
     w->helped = false;
+    w->was_bounded = true;
     w->rate = rate;
     /* As low as it gets and still a queue: a slow path's packets take that long, unless it carries others'. */
     if (!step_down(w, rate, s->rtt_us, now_ms) && s->busy && rate < w->usual / 2)
@@ -223,7 +254,7 @@ static void bounded_busy(struct window *w, const struct window_sample *s, uint64
     if (ms < WINDOW_GROW_MS || ms < s->rtt_us / 500)
         return;
     if (w->load.low_us - w->base_us < (keep_us(w) - w->base_us) / 2) {
-        bounded_grow(w, rate);
+        bounded_grow(w, rate, now_ms);
     } else if (run_lasted(&w->load, s, s->rtt_us, now_ms)) {
         w->load.what = RUN_NONE;
         if (w->load.low_us > high_us(w))
@@ -231,7 +262,7 @@ static void bounded_busy(struct window *w, const struct window_sample *s, uint64
         if (rate < w->usual / 2)
             lift(w, now_ms); /* the round trip says that all is well, but it is not */
         else if (rate < w->usual / 16 * 15)
-            bounded_grow(w, rate);
+            bounded_grow(w, rate, now_ms);
     }
 }
 
@@ -239,6 +270,8 @@ static void bounded_look(struct window *w, const struct window_sample *s, uint64
 {
     bool high = s->rtt_us > high_us(w);
 
+    if (now_ms - w->since_ms >= WINDOW_PROVEN_MS)
+        w->vain = 0;
     if (w->until_ms && now_ms >= w->until_ms) {
         forget_base(w, s);
         set_state(w, WINDOW_OPEN, 0);
@@ -246,7 +279,11 @@ static void bounded_look(struct window *w, const struct window_sample *s, uint64
     }
     run_add(&w->run, high ? RUN_HIGH : RUN_NONE, s, now_ms);
     run_add(&w->load, s->busy ? RUN_BUSY : RUN_NONE, s, now_ms);
-    if (high && run_lasted(&w->run, s, s->rtt_us, now_ms))
+    if (foreign(w, s, now_ms))
+        lift(w, now_ms);
+    else if (w->more.what == RUN_HIGH)
+        return;
+    else if (high && run_lasted(&w->run, s, s->rtt_us, now_ms))
         bounded_high(w, s, now_ms);
     else if (w->load.what == RUN_BUSY)
         bounded_busy(w, s, now_ms);
@@ -262,7 +299,7 @@ uint32_t window_update(struct window *w, const struct window_sample *sample, uin
         s.rtt_us = ROUND_TRIP_MAX;
     learn_base(w, &s);
     if (now_ms - w->last_ms > WINDOW_PAUSE_MS)
-        w->run.what = w->load.what = RUN_NONE;
+        w->run.what = w->load.what = w->more.what = RUN_NONE;
     w->last_ms = now_ms;
 
     switch (w->state) {

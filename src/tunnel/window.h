@@ -6,21 +6,27 @@
  * No bound until the path has a queue: the round trip is longer than the shortest one by WINDOW_HIGH_US at every look
  * for WINDOW_LAST_MS. Whose queue? That shows only by trying:
  *
- *   OPEN      no bound. A queue that lasts                                                       -> CHECKING
+ *   OPEN      no bound. A queue that lasts, and is WINDOW_ROOM_US long or lasts for WINDOW_ROOM_MS  -> CHECKING
  *   CHECKING  bound to what halves the queue if it is ours. Queue shorter, rate the same: it is.
  *             Still long: again. Short now                                                       -> BOUNDED
  *             The rate fell, or the queue stayed: another's download, or a longer path           -> LIFTED
  *             The same after a step that helped: what is left is the path, perhaps               -> BOUNDED
  *   BOUNDED   to the shortest round trip's worth and WINDOW_KEEP_US more. No queue although
- *             something waits here: more (beyond WINDOW_MAX                                      -> OPEN)
- *             A queue that lasts: the path got slower or longer, or we are not alone             -> CHECKING
+ *             something waits here: more (beyond WINDOW_MAX                                      -> LIFTED)
+ *             A queue beyond what we have in flight, for WINDOW_FOREIGN_MS: another's, or the
+ *             path got slower; which of them, we see later                                       -> LIFTED
+ *             A small one that lasts                                                             -> CHECKING
  *             In doubt (the base was learned, the rate fell to less than half), after a while    -> OPEN
  *             Half the rate although there is no queue: we do not understand it                  -> LIFTED
- *   LIFTED    the bound grows by half each round trip until there is none; no try for WINDOW_RETRY_MS, twice as
- *             long after each try in vain                                                        -> OPEN
+ *   LIFTED    the bound doubles in half a round trip each until there is none; no try for WINDOW_RETRY_MS, four
+ *             times as long after each try in vain                                               -> OPEN
  *
- * So a mistake costs a part of the rate for some round trips each WINDOW_RETRY_MS, less often with each. Where the
- * bound would be above WINDOW_MAX (fast paths, this machine's own among them) nothing is tried.
+ * So a mistake costs a part of the rate for some round trips now and then, less often with each. Where the bound would
+ * be above WINDOW_MAX (fast paths, this machine's own among them) nothing is tried.
+ *
+ * Beside another's download we get what is fair, no more. The kernel's congestion window stays as it is while the
+ * socket is bounded, and it decides who gets what afterwards: a queue may grow a little at first (WINDOW_ROOM_US), so
+ * that it is not small, and a bound goes at once when another's queue comes. Later the other one has won, for minutes.
  */
 #ifndef GH_TUNNEL_WINDOW_H
 #define GH_TUNNEL_WINDOW_H
@@ -30,11 +36,16 @@
 
 #define WINDOW_HIGH_US       8000   /* queue on the path that we act on, and an eighth of the shortest round trip */
 #define WINDOW_KEEP_US       5000   /* queue that we leave there, and a sixteenth: else pauses would cost rate */
+#define WINDOW_ROOM_US       60000  /* that a first queue may reach, so that the congestion window is worth something */
+#define WINDOW_ROOM_MS       1000   /* ... or last */
 #define WINDOW_MIN           6000   /* bytes: never less; four packets, so that acknowledgements come at once */
 #define WINDOW_MAX           300000 /* more is as good as no bound (and more than an unprivileged process may set) */
-#define WINDOW_RETRY_MS      10000
-#define WINDOW_RETRY_DOUBLES 4     /* 10, 20, 40, 80, 160 s */
-#define WINDOW_DOUBT_MS      2500  /* a bound that may be a mistake; twice as long, too */
+#define WINDOW_RETRY_MS      2500   /* 2.5 s after a bound that was good until then, else 10, 40, 160 s */
+#define WINDOW_VAIN_MAX      3
+#define WINDOW_PROVEN_MS     10000 /* a bound that lasted so long was right */
+#define WINDOW_DOUBT_MS      2500  /* one that may be a mistake; twice as long each time */
+#define WINDOW_FOREIGN_MS    30    /* another's queue, while we are bounded: soon, before it is large */
+#define WINDOW_FOREIGN_LOOKS 4
 #define WINDOW_EVERY_MS      10    /* between two looks at a busy call */
 #define WINDOW_LAST_MS       100   /* a queue that lasts */
 #define WINDOW_LAST_LOOKS    5     /* ... seen so often at least */
@@ -63,14 +74,16 @@ struct window {     /* zeros to begin with; window.c's, but for bytes */
     uint64_t rate;          /* bytes a second: CHECKING: at its beginning */
     uint64_t usual;         /* ... BOUNDED: when the bound was found, or more since */
     uint64_t until_ms;      /* CHECKING: the old queue is gone, measure from here; LIFTED: ends; BOUNDED: if in doubt */
+    uint64_t since_ms;      /* BOUNDED */
     uint64_t last_ms;
     uint8_t vain;       /* tries in vain, in a row */
     bool helped;        /* CHECKING: a step before this one did */
+    bool was_bounded;   /* CHECKING: before it */
     struct window_run { /* looks in a row that said the same */
         uint8_t what;
         uint32_t looks, low_us; /* least round trip */
         uint64_t from_ms, from_delivered;
-    } run, load; /* load: BOUNDED: while something waits here */
+    } run, load, more; /* BOUNDED: load: while something waits here; more: beyond our own queue */
 };
 
 /* The bound from now on, bytes; 0: none. The clock is monotonic. */

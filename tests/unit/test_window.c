@@ -309,8 +309,11 @@ static double beside_another(bool control, uint32_t other_from_ms)
 }
 
 /*
- * Who came first has more than half for long, by cubic's ways: not a right that we keep. And who gets the losses is a
- * matter of luck: so many beginnings, before we are bounded, while we try, and after.
+ * A fair half. Who came first has more than that for minutes, by cubic's ways, and we cannot: our congestion window
+ * does not grow while we hold the socket, so that the other one's begins at a par. With the kernel's cubic behind 50
+ * Mbit/s and 200 ms, the other three seconds later, we get 23 to 25 Mbit/s for the next half minute, and without
+ * control 30 to
+ * 40. Who gets the losses is a matter of luck: so many beginnings, before we are bounded, while we try, and after.
  */
 static void test_another_download_does_not_starve_us(void **state)
 {
@@ -320,12 +323,12 @@ static void test_another_download_does_not_starve_us(void **state)
     for (uint32_t from_ms = 0; from_ms <= 6000; from_ms += 400, n++) {
         double a = fmin(beside_another(false, from_ms), 0.5), b = beside_another(true, from_ms);
         print_message("another from %u ms: %.3f without, %.3f with\n", from_ms, a, b);
-        assert_true(b >= a * 0.65);
+        assert_true(b >= a * 0.7);
         without += a;
         with += b;
     }
     print_message("together: %.3f without, %.3f with\n", without / n, with / n);
-    assert_true(with >= without * 0.75);
+    assert_true(with >= without * 0.9);
 }
 
 static void test_after_the_other_it_is_ours_again(void **state)
@@ -494,37 +497,92 @@ static void test_a_queue_must_last(void **state)
 {
     (void)state;
     struct feed f = feed_new(10000, 6250000);
-    uint32_t high = 10000 + WINDOW_HIGH_US + 10000 / 8;
+    const uint32_t high = 10000 + WINDOW_HIGH_US + 10000 / 8, room = 10000 + WINDOW_ROOM_US;
     assert_int_equal(feed(&f, 5000, high, 6250000), 0); /* not above */
-    assert_int_equal(feed(&f, WINDOW_LAST_MS, high + 1, 6250000), 0);
-    assert_true(feed(&f, WINDOW_EVERY_MS, high + 1, 6250000) > 0); /* from the first look on so long */
+    assert_int_equal(feed(&f, WINDOW_LAST_MS, room + 1, 6250000), 0);
+    assert_true(feed(&f, WINDOW_EVERY_MS, room + 1, 6250000) > 0); /* from the first look on so long */
     assert_int_equal(f.w.state, WINDOW_CHECKING);
 
+    f = feed_new(10000, 6250000); /* shorter: for longer */
+    feed(&f, 5000, high, 6250000);
+    assert_int_equal(feed(&f, WINDOW_ROOM_MS, room, 6250000), 0);
+    assert_true(feed(&f, WINDOW_EVERY_MS, high + 1, 6250000) > 0);
+
     f = feed_new(10000, 6250000); /* one look in between that is short */
-    feed(&f, WINDOW_LAST_MS, 50000, 6250000);
+    feed(&f, WINDOW_LAST_MS, 90000, 6250000);
     feed(&f, WINDOW_EVERY_MS, high, 6250000);
-    assert_int_equal(feed(&f, WINDOW_LAST_MS, 50000, 6250000), 0);
-    assert_true(feed(&f, WINDOW_EVERY_MS, 50000, 6250000) > 0);
+    assert_int_equal(feed(&f, WINDOW_LAST_MS, 90000, 6250000), 0);
+    assert_true(feed(&f, WINDOW_EVERY_MS, 90000, 6250000) > 0);
 
     f = feed_new(10000, 6250000); /* a pause in between */
-    feed(&f, WINDOW_LAST_MS, 50000, 6250000);
+    feed(&f, WINDOW_LAST_MS, 90000, 6250000);
     f.now_ms += WINDOW_PAUSE_MS;
-    assert_int_equal(feed(&f, WINDOW_EVERY_MS, 50000, 6250000), 0);
+    assert_int_equal(feed(&f, WINDOW_EVERY_MS, 90000, 6250000), 0);
     f = feed_new(10000, 6250000);
-    feed(&f, WINDOW_LAST_MS, 50000, 6250000);
+    feed(&f, WINDOW_LAST_MS, 90000, 6250000);
     f.now_ms += WINDOW_PAUSE_MS - WINDOW_EVERY_MS;
-    assert_true(feed(&f, WINDOW_EVERY_MS, 50000, 6250000) > 0);
+    assert_true(feed(&f, WINDOW_EVERY_MS, 90000, 6250000) > 0);
 
     f = feed_new(10000, 6250000); /* few looks, far apart */
     for (int i = 0; i < WINDOW_LAST_LOOKS - 1; i++, f.now_ms += 200)
-        assert_int_equal(feed(&f, WINDOW_EVERY_MS, 50000, 6250000), 0);
-    assert_true(feed(&f, WINDOW_EVERY_MS, 50000, 6250000) > 0);
+        assert_int_equal(feed(&f, WINDOW_EVERY_MS, 90000, 6250000), 0);
+    assert_true(feed(&f, WINDOW_EVERY_MS, 90000, 6250000) > 0);
+}
+
+/* Bounded, at 17 ms on a path of 10 ms that carries 3 MB/s. */
+static struct feed feed_bounded(void)
+{
+    struct feed f = feed_new(10000, 3000000);
+    f.w = (struct window){
+        .state = WINDOW_BOUNDED, .bytes = 50000, .base_us = 10000, .usual = 3000000, .rate = 3000000, .since_ms = 1
+    };
+    feed(&f, 5000, 17000, 3000000);
+    assert_int_equal(f.w.state, WINDOW_BOUNDED);
+    assert_int_equal(f.w.bytes, 50000);
+    return f;
+}
+
+static void test_another_queue_while_bounded(void **state)
+{
+    struct feed f = feed_bounded();
+    (void)state;
+    feed(&f, WINDOW_FOREIGN_MS, 40000, 1250000);
+    assert_int_equal(f.w.state, WINDOW_BOUNDED); /* noise */
+    feed(&f, 10, 17000, 3000000);
+    feed(&f, WINDOW_FOREIGN_MS, 40000, 1250000);
+    assert_int_equal(f.w.state, WINDOW_BOUNDED);
+    feed(&f, 10, 40000, 1250000);
+    assert_int_equal(f.w.state, WINDOW_LIFTED);
+    assert_int_equal(f.w.bytes, 100000); /* twice at once, and again in half a round trip each */
+    assert_int_equal(feed(&f, 20, 40000, 1250000), 200000);
+    assert_int_equal(feed(&f, 20, 40000, 1250000), 0);
+
+    /* It goes on: looked at soon, in vain, and then later and later. */
+    uint64_t from_ms = f.now_ms - 40, wait_ms = WINDOW_RETRY_MS;
+    for (int i = 0; i < 6; i++) {
+        while (f.w.state == WINDOW_LIFTED)
+            feed(&f, WINDOW_EVERY_MS, 100000, 1500000);
+        assert_int_equal(f.now_ms - from_ms, wait_ms);
+        while (f.w.state != WINDOW_LIFTED) {
+            assert_true(f.now_ms < 10000000);
+            feed(&f, WINDOW_EVERY_MS, 100000, f.w.bytes ? 700000 : 1500000);
+        }
+        from_ms = f.now_ms;
+        if (i < WINDOW_VAIN_MAX)
+            wait_ms *= 4;
+    }
+
+    /* Where the queue is what our bound makes on a slow path: not another's. */
+    f = feed_bounded();
+    f.w.usual = 1250000;
+    feed(&f, 100, 40000, 1250000);
+    assert_int_equal(f.w.state, WINDOW_BOUNDED);
 }
 
 static void test_in_vain(void **state)
 {
     struct feed f = feed_new(10000, 3000000);
-    uint64_t wait_ms = WINDOW_RETRY_MS;
+    uint64_t wait_ms = 4 * WINDOW_RETRY_MS;
     (void)state;
     for (int i = 0; i < 8; i++) {
         uint64_t from_ms;
@@ -538,8 +596,8 @@ static void test_in_vain(void **state)
         while (f.w.state == WINDOW_LIFTED)
             assert_int_equal(feed(&f, WINDOW_EVERY_MS, 100000, 3000000), 0);
         assert_int_equal(f.now_ms - from_ms, wait_ms);
-        if (i < WINDOW_RETRY_DOUBLES)
-            wait_ms *= 2;
+        if (i + 1 < WINDOW_VAIN_MAX)
+            wait_ms *= 4;
     }
     /* The rate as before but the queue, too (another's rate grew): not ours. And the queue gone with the rate. */
     f = feed_new(10000, 3000000);
@@ -581,7 +639,7 @@ static void test_found_ours(void **state)
     assert_true(f.w.bytes > bytes && f.w.bytes <= bytes * 3 / 2);
     feed(&f, 1000, 10000, 3000000);
     assert_int_equal(f.w.bytes, 0);
-    assert_int_equal(f.w.state, WINDOW_OPEN);
+    assert_int_equal(f.w.state, WINDOW_LIFTED);
     f.w.state = WINDOW_BOUNDED;
     f.s.rtt_us = UINT32_MAX;
     assert_int_equal(window_path_delay_us(&f.w, &f.s), WINDOW_DELAY_MAX_US);
@@ -627,6 +685,7 @@ int main(void)
         cmocka_unit_test(test_noise_of_a_busy_machine),
         cmocka_unit_test(test_unknown),
         cmocka_unit_test(test_a_queue_must_last),
+        cmocka_unit_test(test_another_queue_while_bounded),
         cmocka_unit_test(test_in_vain),
         cmocka_unit_test(test_found_ours),
         cmocka_unit_test(test_as_low_as_it_gets),
