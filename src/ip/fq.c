@@ -212,12 +212,12 @@ bool fq_put(struct fq *q, struct pktbuf *b, uint64_t now_us)
 }
 
 /* CoDel on the head of f, until one may go. False: f is empty. */
-static bool flow_head(struct fq *q, struct fq_flow *f, uint64_t now_us, uint32_t outside_us)
+static bool flow_head(struct fq *q, struct fq_flow *f, uint64_t now_us, int64_t outside_us)
 {
     struct pktbuf *b;
     while ((b = STAILQ_FIRST(&f->list))) {
-        uint64_t waited = (now_us > b->at_us ? now_us - b->at_us : 0) + outside_us;
-        q->head_mark = codel_says(&f->codel, now_us, waited, f->bytes, q->mtu);
+        int64_t waited = (now_us > b->at_us ? (int64_t)(now_us - b->at_us) : 0) + outside_us;
+        q->head_mark = codel_says(&f->codel, now_us, waited > 0 ? (uint64_t)waited : 0, f->bytes, q->mtu);
         if (!q->head_mark || b->cut.ect)
             return true;
         uint32_t len = cut_len(&b->cut);
@@ -230,7 +230,7 @@ static bool flow_head(struct fq *q, struct fq_flow *f, uint64_t now_us, uint32_t
 }
 
 /* RFC 8290 4.2. */
-static void choose(struct fq *q, uint64_t now_us, uint32_t outside_us)
+static void choose(struct fq *q, uint64_t now_us, int64_t outside_us)
 {
     struct fq_flow *f;
     while ((f = TAILQ_FIRST(&q->fresh)) || (f = TAILQ_FIRST(&q->old))) {
@@ -248,7 +248,7 @@ static void choose(struct fq *q, uint64_t now_us, uint32_t outside_us)
     }
 }
 
-struct pktbuf *fq_next(struct fq *q, uint64_t now_us, uint32_t outside_us, bool *mark)
+struct pktbuf *fq_next(struct fq *q, uint64_t now_us, int64_t outside_us, bool *mark)
 {
     if (!q->head_flow)
         choose(q, now_us, outside_us);

@@ -82,10 +82,11 @@ void fq_relieve(struct pktbuf_pool *pool, size_t len);
 
 /*
  * The packet buffer whose next packet (cut_len(&b->cut) bytes) goes next, after CoDel has dropped what it wants; *mark:
- * with Congestion Experienced. outside_us: what a packet will wait behind us, in the socket and on the path, as far
- * as known. NULL: nothing waits. The same again until fq_sent() (or fq_put() made room by it).
+ * with Congestion Experienced. outside_us is added to its waiting: what it will wait behind us, in the socket and on
+ * the path, as far as known; less what it waited for other calls' turns, which no flow of this one can help. NULL:
+ * nothing waits. The same again until fq_sent() (or fq_put() made room by it).
  */
-struct pktbuf *fq_next(struct fq *q, uint64_t now_us, uint32_t outside_us, bool *mark);
+struct pktbuf *fq_next(struct fq *q, uint64_t now_us, int64_t outside_us, bool *mark);
 
 /* len bytes of what fq_next() gave went out by cut_next(): b may be gone now. */
 void fq_sent(struct fq *q, struct pktbuf *b, uint32_t len);

@@ -8,13 +8,16 @@
 
 #define HDR (SSTP_HDR_LEN + PPP_HDR_MAX)
 
-#define ASK_EVERY_US (WINDOW_EVERY_MS * 1000)
-#define ASK_BYTES    3000  /* a call that sent less since then is not asked about */
-#define LOWAT_FIRST  16384 /* until something is known */
-#define LOWAT_MIN    4096  /* bytes unsent in the socket: what its path carries in LOWAT_US, within these bounds */
-#define LOWAT_MAX    131072
-#define LOWAT_US     2000
-#define SLOW_RATE    50000000 /* bytes a second: a slower path gets one record at a time */
+#define ASK_US      (WINDOW_EVERY_MS * 1000) /* between two looks at the path, when much went out, and */
+#define ASK_SLOW_US 100000                   /* when it was not much */
+#define ASK_BYTES   65536
+#define ASK_LEAST   3000   /* a call that sent less since then is not asked about */
+#define TURN_US_MAX 100000 /* a longer wait for a turn is a queue after all */
+#define LOWAT_FIRST 16384  /* until something is known */
+#define LOWAT_MIN   4096   /* bytes unsent in the socket: what its path carries in LOWAT_US, within these bounds */
+#define LOWAT_MAX   131072
+#define LOWAT_US    2000
+#define SLOW_RATE   50000000 /* bytes a second: a slower path gets one record at a time */
 
 /* ---- buffers ---- */
 
@@ -74,6 +77,7 @@ int tunnel_take(struct tunnel_stream *s, struct pktbuf *b, uint64_t now_us)
             fq_init(s->fq, &bufs->packets, &s->dropped, s->mtu, (uint32_t)bufs->call_max);
         else
             rc = ERR_NOMEM;
+        s->ready_us = now_us;
     }
     if (rc) {
         pktbuf_free(&bufs->packets, b);
@@ -96,13 +100,30 @@ void tunnel_up(struct tunnel_stream *s, uint64_t rate, uint64_t now_us)
 }
 
 /*
+ * Where the socket was full since the last look, it keeps what the path carries in LOWAT_US, and a slow path gets small
+ * writes. Where it never was, the path takes what comes at once: nothing waits there, and larger writes cost less.
+ */
+static void set_lowat(struct tunnel_stream *s, uint64_t rate)
+{
+    uint64_t keep = s->was_full ? rate * LOWAT_US / 1000000 : (uint64_t)s->lowat * 2;
+    uint32_t lowat = keep < LOWAT_MIN ? LOWAT_MIN : keep > LOWAT_MAX ? LOWAT_MAX : (uint32_t)keep;
+    bool more = lowat > s->lowat + s->lowat / 2, less = lowat < s->lowat / 2;
+    if ((s->was_full && !rate) || !(more || less))
+        return;
+    net_tcp_lowat(tls_stream_fd(s->tls), lowat);
+    s->lowat = lowat;
+    s->burst = !s->was_full || rate >= SLOW_RATE ? 0 : lowat < TLS_RECORD_MAX ? lowat : TLS_RECORD_MAX;
+}
+
+/*
  * From time to time, while much goes out: how much may wait in the socket, where nothing overtakes it. Two milliseconds
  * of what the path carries keep it busy; the window bounds what is on the path, too, when that has grown a queue.
  */
 static void ask_path(struct tunnel_stream *s, uint64_t now_us)
 {
     struct net_tcp_info i;
-    if (now_us - s->asked_us < ASK_EVERY_US || s->since < ASK_BYTES)
+    bool busy = s->was_full || s->window.bytes || s->since >= ASK_BYTES;
+    if (s->since < ASK_LEAST || now_us - s->asked_us < (busy ? ASK_US : ASK_SLOW_US))
         return;
     s->asked_us = now_us;
     s->since = 0;
@@ -117,14 +138,8 @@ static void ask_path(struct tunnel_stream *s, uint64_t now_us)
         s->burst = window_chunk(&s->window, TLS_RECORD_MAX);
         return;
     }
-    uint64_t keep = i.rate * LOWAT_US / 1000000;
-    uint32_t lowat = keep < LOWAT_MIN ? LOWAT_MIN : keep > LOWAT_MAX ? LOWAT_MAX : (uint32_t)keep;
-    bool more = lowat > s->lowat + s->lowat / 2, less = lowat < s->lowat / 2 && !i.app_limited;
-    if (i.rate && (!s->lowat || more || less)) {
-        net_tcp_lowat(tls_stream_fd(s->tls), lowat);
-        s->lowat = lowat;
-        s->burst = i.rate >= SLOW_RATE ? 0 : lowat < TLS_RECORD_MAX ? lowat : TLS_RECORD_MAX;
-    }
+    set_lowat(s, i.rate);
+    s->was_full = false;
 }
 
 /* ---- records ---- */
@@ -145,7 +160,7 @@ static size_t fill(struct tunnel_stream *s, uint8_t *out, size_t cap, uint64_t n
     struct pktbuf *b;
     size_t n = 0;
     bool mark;
-    while ((b = fq_next(s->fq, now_us, s->path_us, &mark))) {
+    while ((b = fq_next(s->fq, now_us, (int64_t)s->path_us - s->turn_us, &mark))) {
         uint32_t len = cut_len(&b->cut);
         if (n + HDR + len > (n ? cap : TLS_RECORD_MAX))
             break;
@@ -219,6 +234,7 @@ static int send_packets(struct tunnel_stream *s, size_t budget, uint64_t now_us,
         *n += len;
     }
     int sent = tls_stream_end(s->tls);
+    s->was_full = s->was_full || sent == ERR_AGAIN;
     bucket_take(&s->bucket, (uint32_t)*n);
     s->since += (uint32_t)*n;
     return rc ? rc : sent;
@@ -229,6 +245,19 @@ static enum tunnel_state state_of(int rc)
     return rc == 0 ? TUNNEL_EMPTY : rc == ERR_AGAIN ? TUNNEL_BLOCKED : TUNNEL_DEAD;
 }
 
+/*
+ * A worker with many calls, or without the CPU for a while, makes all of them wait. That is no queue of this call's
+ * own: to drop its packets for it would only make its flows too small to be worth their turn.
+ */
+static void note_turn(struct tunnel_stream *s, uint64_t now_us)
+{
+    uint64_t waited = s->ready_us && now_us > s->ready_us ? now_us - s->ready_us : 0;
+    s->turn_us -= s->turn_us / 8;
+    if (waited > s->turn_us)
+        s->turn_us = waited < TURN_US_MAX ? (uint32_t)waited : TURN_US_MAX;
+    s->ready_us = 0;
+}
+
 enum tunnel_state tunnel_send(struct tunnel_stream *s, size_t budget, uint64_t now_us, size_t *sent)
 {
     size_t n;
@@ -236,8 +265,10 @@ enum tunnel_state tunnel_send(struct tunnel_stream *s, size_t budget, uint64_t n
     int rc = tls_stream_unsent(s->tls) ? tls_stream_flush(s->tls) : 0;
     if (!rc && s->control)
         rc = send_control(s);
-    if (s->fq && budget && !rc)
+    if (s->fq && budget && !rc) {
+        note_turn(s, now_us);
         ask_path(s, now_us);
+    }
     while (!rc && s->fq && *sent < budget) {
         uint64_t wait_us = bucket_wait_us(&s->bucket, now_us);
         s->resume_us = wait_us ? now_us + wait_us : 0;
@@ -248,5 +279,7 @@ enum tunnel_state tunnel_send(struct tunnel_stream *s, size_t budget, uint64_t n
         if (fq_empty(s->fq))
             release_queue(s);
     }
+    if (!rc && s->fq && budget)
+        s->ready_us = now_us;
     return rc ? state_of(rc) : s->fq ? TUNNEL_MORE : TUNNEL_EMPTY;
 }
