@@ -1,6 +1,7 @@
 #include "server/worker.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,8 @@
 #define ACCEPTS_PER_WAKEUP 16
 #define STOP_MS            5000
 #define ACCEPT_PAUSE_MS    100
+#define TRIM_BYTES         (4u << 20) /* of waiting packets: when they are gone, and TRIM_MS later, memory is given back */
+#define TRIM_MS            2000
 
 /* ---- sources ---- */
 
@@ -204,11 +207,31 @@ void worker_begin_stop(struct worker *w)
     worker_conn_gone(w);
 }
 
+static void trim_later(struct worker *w)
+{
+    if (!w->trim_timer.pos && net_timer_set(&w->loop, &w->trim_timer, net_now(&w->loop) + TRIM_MS))
+        return; /* out of memory: the next turn */
+}
+
+/* What many packets waited in is free again, but the allocator's: the system's. */
+static void on_trim(struct timer_entry *e, uint64_t now_ms)
+{
+    struct worker *w = (struct worker *)(void *)((char *)e - offsetof(struct worker, trim_timer));
+    (void)now_ms;
+    if (w->bufs.packets.used > TRIM_BYTES / 2)
+        trim_later(w);
+    else
+        malloc_trim(0);
+}
+
 /* After each round of events. */
 static void turn(struct net_loop *l)
 {
-    data_turn(l->arg);
-    handshakes_turn(l->arg);
+    struct worker *w = l->arg;
+    if (w->bufs.packets.used > TRIM_BYTES)
+        trim_later(w);
+    data_turn(w);
+    handshakes_turn(w);
 }
 
 /* ---- life ---- */
@@ -306,6 +329,7 @@ int worker_start(struct worker *w, struct engine *e, unsigned index, const int *
     w->rng = (struct rng){ rng_system, NULL };
     w->stop_timer.fn = on_stop_deadline;
     w->accept_timer.fn = on_accept_again;
+    w->trim_timer.fn = on_trim;
     LIST_INIT(&w->conns);
     handshakes_init(&w->handshakes);
     TAILQ_INIT(&w->fresh);

@@ -95,6 +95,7 @@ struct worker {
     bool cutting; /* worker_conn_gone() is at work */
     struct timer_entry stop_timer;
     struct timer_entry accept_timer; /* armed: out of descriptors, nothing is accepted until it is due */
+    struct timer_entry trim_timer;   /* armed: much waited, and the memory is not given back yet */
     struct rng rng;
 };
 

@@ -203,6 +203,8 @@ def test_rates(lab):
         trips = pings.trips()
         check(st.percentile(trips, 99) < 60, f"pings within the loaded call: {trips[-5:]} ms")
         check(gh.session("alice")["up_bps"] == 16000000, f"{gh.session('alice')}")
+        gh.ns.sh(gatehouse_path(), "user", "set", "alice", "--up", "none", "--down", "80M", "-c", gh.conf_path)
+        near("down, still", st.rate_down(c.ns, 1), 40e6)
         datagrams = stack.enter_context(contextlib.closing(c.ns.sock(kind=socket.SOCK_DGRAM)))
         datagrams.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, 1372)
         with st.Forked(lambda: datagrams.sendto(st.BLOB[:44 * 1372], (INSIDE4, 9))):
@@ -211,8 +213,6 @@ def test_rates(lab):
             time.sleep(1.5)
             trips = pings.trips(lost=9)
         check(st.percentile(trips, 50) < 250 and trips[-1] < 500, f"pings while flooding upwards: {trips[-9:]} ms")
-        gh.ns.sh(gatehouse_path(), "user", "set", "alice", "--up", "none", "--down", "80M", "-c", gh.conf_path)
-        near("down, still", st.rate_down(c.ns, 1), 40e6)
     with lab.gatehouse(**conf) as gh, data(lab) as d, st.call(lab) as c:
         near("down, anew", st.rate_down(c.ns, 1.5), 80e6)
         s = gh.session("alice")
