@@ -1,4 +1,4 @@
-"""What the tests of the data path share: transfers that are checked, paths between and behind, floods, rates, memory."""
+"""What the tests of the data path share: transfers that are checked, paths that are bad, floods, rates, memory."""
 
 import contextlib
 import hashlib
@@ -20,7 +20,6 @@ from lablib import INSIDE4, POOL_SERVER, SERVER4, Netns, check, wait_for
 PORT = 7010
 UDP_SEGMENT, SOL_UDP, SO_RCVBUFFORCE = 103, 17, 33
 BLOB = os.urandom(16 << 20)
-OFFLOAD = {"on": "auto", "off": "off"}
 
 
 # ---- calls ---------------------------------------------------------------------------------------------------------
@@ -63,8 +62,8 @@ def digest(pieces):
 
 class DataServer:
     """
-    An end of transfers in a namespace. A line asks: `down SEED N` for bytes, `up` takes them to the end and answers with
-    their hash. `taken`: bytes that came in, of all.
+    An end of transfers in a namespace. A line asks: `down SEED N` for bytes, `up` takes them to the end and answers
+    with their hash. `taken`, `sent`: bytes of all.
     """
 
     def __init__(self, ns, host=INSIDE4, port=PORT):
@@ -74,7 +73,7 @@ class DataServer:
         self.s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.s.bind(self.at)
         self.s.listen(64)
-        self.taken = 0
+        self.taken = self.sent = 0
         self.lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -100,6 +99,8 @@ class DataServer:
             if word == b"down":
                 for p in part(*map(int, numbers)):
                     s.sendall(p)
+                    with self.lock:
+                        self.sent += len(p)
                 return
             h, room = hashlib.sha256(), memoryview(bytearray(1 << 20))
             while n := s.recv_into(room):

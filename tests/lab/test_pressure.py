@@ -11,10 +11,15 @@ import socket
 import struct
 import threading
 import time
+import types
 
 import speedtools as st
+from connecttools import dial, status
+from fakeserver import FakeServer, habit
 from lablib import INSIDE4, POOL_SERVER, SERVER4, check, wait_for
-from sstpclient import (IP, IPV6, Client, icmp6_echo, icmp_echo, ipv4, ipv6, link_local, packet, tcp, udp, udp6)
+from sstpclient import (IP, IPV6, Client, icmp6_echo, icmp_echo, ipv4, ipv6, link_local, packet, tcp, tcp_parse, udp,
+                        udp6)
+from test_net import sanitized
 
 CALL_QUEUE_KIB = 512
 STOPPED = 200  # one large packet for each is more than the worker may have
@@ -37,6 +42,24 @@ def reader(lab, stack, receive_buffer=4096):
                                    iid=secrets.token_bytes(8)))
     c.call("alice", "wonderland", "pap")
     return c
+
+
+def deaf_flow(stack, c):
+    """A TCP flow down to a call whose client acknowledges what it has not read, bit by bit, for ever."""
+    def send(seq, ack, flags, data=b""):
+        c.send_ip(tcp(c.address, INSIDE4, 5555, st.PORT, seq, ack, flags, data))
+    send(1000, 0, 2)
+    answer = tcp_parse(c.wait_packet(lambda f: f.protocol == IP and f.data[9] == 6) or b"")
+    check(answer and answer.flags == 0x12, f"no SYN-ACK: {answer}")
+    send(1001, answer.seq + 1, 16, b"down 1 1000000000\n")
+    ack = answer.seq + 1
+
+    def acknowledge():
+        nonlocal ack
+        time.sleep(0.001)
+        ack = (ack + 1200) & 0xFFFFFFFF  # less than a packet: it has been sent when this comes
+        send(1019, ack, 16)
+    stack.enter_context(st.Forked(acknowledge))
 
 
 class Slowly(threading.Thread):
@@ -68,14 +91,19 @@ def test_slow_readers(lab, gh):
         calls = [reader(lab, stack) for _ in range(3)]
         addresses = [c.address for c in calls]
         c = stack.enter_context(st.call(lab, **BOB))
-        stack.enter_context(st.DataServer(lab.inside))
+        server = stack.enter_context(st.DataServer(lab.inside))
         st.rate_down(c.ns, 0.5)
         with st.flood(lab, [f"10.77.0.{n}" for n in (201, 202, 203)]):  # the same work, for nobody
             alone = st.rate_down(c.ns, 2)
         before = st.memory_kib(gh)
         stack.enter_context(Slowly(2000, 0.05, [calls[1].s.fileno()]))
         stack.enter_context(Slowly(1, 0.02, [calls[2].s.fileno()]))
-        with st.flood(lab, addresses):
+        with contextlib.ExitStack() as floods:
+            taken = server.sent
+            for k in calls:
+                deaf_flow(floods, k)
+            wait_for(lambda: server.sent - taken > 3 << 20, 5, "flows to those who do not read")
+            floods.enter_context(st.flood(lab, addresses))
             time.sleep(0.5)
             pings = st.Pings(c.ns)
             beside = st.rate_down(c.ns, 2)
@@ -89,12 +117,13 @@ def test_slow_readers(lab, gh):
         check(st.percentile(trips, 99) < 60, f"pings beside slow readers take {trips[-5:]} ms")
         check(all(s["drop_full"] for a, s in sessions.items() if a in addresses), f"no flood: {sessions}")
         check(all(0 < w <= CALL_QUEUE_KIB << 10 for w in waits), f"{waits} bytes wait")
-        check(peak - before < 3 * CALL_QUEUE_KIB + SLACK_KIB, f"{peak - before} KiB more for three slow readers")
+        check(sanitized() or peak - before < 3 * CALL_QUEUE_KIB + SLACK_KIB, f"{peak - before} KiB more for three")
         st.up_and_well(c)
         for k in calls:
             k.close()
         wait_for(lambda: len(gh.sessions()) == 1, 5, lambda: f"calls that are gone: {gh.sessions()}")
-        st.settles(lambda: st.memory_kib(gh) - before, SLACK_KIB // 2, 5, "KiB kept for those who are gone")
+        if not sanitized():
+            st.settles(lambda: st.memory_kib(gh) - before, SLACK_KIB // 2, 5, "KiB kept for those who are gone")
 
 
 def test_many_stopped(lab):
@@ -112,16 +141,17 @@ def test_many_stopped(lab):
             trips = pings.trips()
             peak = st.memory_kib(gh)
         queued = gh.cli("status")["queued"]
-        print(f"# beside {STOPPED} who stopped: {beside / 1e6:.0f} Mbit/s; pings p99 {st.percentile(trips, 99):.1f} ms; "
-              f"{peak - before} KiB more, queued {queued}")
+        print(f"# beside {STOPPED} who stopped: {beside / 1e6:.0f} Mbit/s; pings p99 "
+              f"{st.percentile(trips, 99):.1f} ms; {peak - before} KiB more, queued {queued}")
         check(beside > 20e6, f"{beside / 1e6:.1f} Mbit/s beside those who stopped")
-        check(peak - before < (8 << 10) + SLACK_KIB, f"{peak - before} KiB more")
+        check(sanitized() or peak - before < (8 << 10) + SLACK_KIB, f"{peak - before} KiB more")
         check(7 << 20 < sum(queued) <= 8 << 20, f"{queued} bytes wait: the memory was not filled")
         st.up_and_well(c)
         for k in calls:
             k.close()
         wait_for(lambda: len(gh.sessions()) == 1, 5, lambda: f"calls that are gone: {gh.sessions()}")
-        st.settles(lambda: st.memory_kib(gh) - before, SLACK_KIB // 2, 5, "KiB kept for those who are gone")
+        if not sanitized():
+            st.settles(lambda: st.memory_kib(gh) - before, SLACK_KIB // 2, 5, "KiB kept for those who are gone")
 
 
 # ---- lies ------------------------------------------------------------------------------------------------------------
@@ -140,14 +170,14 @@ def tcp6(src, dst, payload):
 
 
 def good_packets(c):
-    """[(protocol, packet)] of this client, of each kind that something looks into."""
+    """[(protocol, packet)] of one end, of each kind that something looks into."""
     src, dst = link_local(c.iid), SERVER_LINK_LOCAL
     body = st.BLOB[:600]
     hop = struct.pack("!BB", 17, 0) + b"\x01\x04\0\0\0\0"
-    return [(IP, tcp(c.address, INSIDE4, 4000, 4001, 1000, 1, 16, body)),
-            (IP, udp(c.address, INSIDE4, 4000, 4001, body)),
-            (IP, icmp_echo(c.address, INSIDE4, 1, 1, body)),
-            (IP, ipv4(c.address, INSIDE4, 47, body)),
+    return [(IP, tcp(c.address, c.to, 4000, 4001, 1000, 1, 16, body)),
+            (IP, udp(c.address, c.to, 4000, 4001, body)),
+            (IP, icmp_echo(c.address, c.to, 1, 1, body)),
+            (IP, ipv4(c.address, c.to, 47, body)),
             (IPV6, tcp6(src, dst, body)),
             (IPV6, udp6(src, dst, 4000, 4001, body)),
             (IPV6, icmp6_echo(src, dst, 1, 1, body)),
@@ -159,7 +189,7 @@ def lies(c, dice):
     """(protocol, packet) of all kinds of lies."""
     for protocol, p in good_packets(c):
         length_at, l4 = (2, 20) if protocol == IP else (4, 40)
-        for v in (0, 1, 7, 8, 19, 20, 21, 27, 28, 39, 40, len(p) - 1, len(p) + 1, len(p) - 40, 1500, 4095, 32768, 65535):
+        for v in (0, 1, 7, 8, 19, 20, 21, 27, 28, 39, 40, len(p) - 40, len(p) - 1, len(p) + 1, 1500, 32768, 65535):
             yield protocol, put16(p, length_at, v)
             yield protocol, put16(p, l4 + 4, v)  # UDP's length, among others
         for v in range(16):
@@ -183,8 +213,8 @@ def lies(c, dice):
             yield protocol, bytes(bad)
         yield IP + IPV6 - protocol, p  # in a frame of the other protocol
     for spoofed in ("10.77.0.1", "127.0.0.1", "0.0.0.0", "255.255.255.255", INSIDE4, "224.0.0.1"):
-        yield IP, udp(spoofed, INSIDE4, 1, 4001, b"x")
-        yield IP, tcp(spoofed, INSIDE4, 1, 4001, 1, 1, 2)
+        yield IP, udp(spoofed, c.to, 1, 4001, b"x")
+        yield IP, tcp(spoofed, c.to, 1, 4001, 1, 1, 2)
     for spoofed in (bytes(16), SERVER_LINK_LOCAL, b"\xff\x02" + bytes(13) + b"\1", os.urandom(16)):
         yield IPV6, udp6(spoofed, SERVER_LINK_LOCAL, 1, 4001, b"x")
     for _ in range(3000):
@@ -197,7 +227,7 @@ def joined_lies(c, dice):
         seq = dice.randrange(1 << 32)
         for _ in range(dice.randint(2, 20)):
             body = st.BLOB[:dice.choice((1, 500, 1360, 1360, 1360))]
-            p = tcp(c.address, INSIDE4, 4000, 4001, seq, 1, dice.choice((16, 16, 16, 24, 17, 18)), body)
+            p = tcp(c.address, c.to, 4000, 4001, seq, 1, dice.choice((16, 16, 16, 24, 17, 18)), body)
             seq = (seq + len(body)) & 0xFFFFFFFF
             if dice.random() < 0.2:
                 p = put8(p, dice.randrange(40), dice.randrange(256))
@@ -223,6 +253,7 @@ def test_lies(lab, gh):
     with contextlib.ExitStack() as stack:
         liar = reader(lab, stack, None)
         liar.open_ipv6cp()
+        liar.to = INSIDE4
         c = stack.enter_context(st.call(lab, **BOB))
         stack.enter_context(st.DataServer(lab.inside))
         pings, since, pids = st.Pings(c.ns), gh.mark(), gh.engine_pids()
@@ -241,10 +272,32 @@ def test_lies(lab, gh):
         check(gh.cli("status")["calls"] == 2, "status")
         loud = [e["text"] for e in gh.log()[since:] if e.get("level") in ("warn", "error")]
         check(not loud and gh.engine_pids() == pids, f"lines about lies: {loud[:3]}")
-        check(st.memory_kib(gh) - before < SLACK_KIB, "memory grows by lies")
+        check(sanitized() or st.memory_kib(gh) - before < SLACK_KIB, "memory grows by lies")
         trips = pings.trips()
         check(st.percentile(trips, 99) < 200, f"pings beside a liar: {trips[-5:]} ms")
         st.up_and_well(c)
+
+
+def test_lies_of_a_server(lab):
+    """The same to a client of ours: counters, and the call goes on."""
+    seed = random.randrange(1 << 32)
+    print(f"# seed {seed}")
+    dice = random.Random(seed)
+    what = habit(ip="10.99.7.1", client_ip="10.99.7.2", dns=())
+    with FakeServer([lab.server.listen(SERVER4, 9443)], [lab.vpn], {"alice": "wonderland"}, what) as server, \
+            dial(lab, "https://vpn.example.com:9443/", conf={"tunnel": {"dns": "off"}}) as c:
+        c.wait_up()
+        call, = server.calls
+        end = types.SimpleNamespace(address=what.ip, to=what.client_ip, iid=secrets.token_bytes(8))
+        for kind in (lies, joined_lies):
+            for n, data in enumerate(frames(kind(end, dice))):
+                call.do.put(lambda data=data: call.send(data))
+                if n % 8 == 0:
+                    st.up_and_well(c, what.ip)
+            st.up_and_well(c, what.ip)
+        s = status(c)["call"]
+        check(s["drop_odd"] > 1000 and s["rx_packets"] > 1000, f"the client counted {s}")
+        check(not [e for e in c.log() if e.get("level") in ("warn", "error")], f"loud: {c.tail(9)}")
 
 
 # ---- floods ----------------------------------------------------------------------------------------------------------
@@ -273,8 +326,8 @@ def test_flood_upwards(lab, gh):
             took = time.monotonic() - began
             now = {s["ip"]: s for s in gh.sessions()}
         bps = (now[flooder.address]["rx_bytes"] - sessions[flooder.address]["rx_bytes"]) * 8 / took
-        print(f"# flood of {bps / 1e6:.0f} Mbit/s: {alone / 1e6:.0f} Mbit/s alone, {beside / 1e6:.0f} beside; pings p50 "
-              f"{st.percentile(trips, 50):.1f}, p99 {st.percentile(trips, 99):.1f} ms; {peak - before} KiB more")
+        print(f"# flood of {bps / 1e6:.0f} Mbit/s: {alone / 1e6:.0f} Mbit/s alone, {beside / 1e6:.0f} beside; pings "
+              f"p50 {st.percentile(trips, 50):.1f}, p99 {st.percentile(trips, 99):.1f} ms; {peak - before} KiB more")
         check(bps > 50e6, f"this is no flood: {bps / 1e6:.0f} Mbit/s")
         check(peak - before < 10 << 10, f"{peak - before} KiB more in a flood")
         check(beside > 0.2 * alone, f"{beside / 1e6:.0f} Mbit/s beside a flood, {alone / 1e6:.0f} alone")

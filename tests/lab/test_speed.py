@@ -1,17 +1,16 @@
-"""The data path with what really travels: TCP transfers checked by hash, datagrams of all sizes, fragments, echoes, with
-and without offloads, over paths that are narrow, lose or change the order; rates of users; many calls.
+"""The data path with what really travels: TCP transfers checked by hash, datagrams of all sizes, fragments, echoes,
+with and without offloads, over paths that are narrow, lose or change the order; rates of users; many calls.
 """
 
 import contextlib
 import os
-import secrets
 import shutil
 import socket
 import time
 
 import speedtools as st
 from connecttools import status
-from lablib import INSIDE4, POOL_SERVER, SERVER4, check, gatehouse_path, need
+from lablib import INSIDE4, SERVER4, check, gatehouse_path, need
 from sstpclient import Client, udp
 
 MIB = 1 << 20
@@ -57,7 +56,8 @@ def check_datagrams(lab, c):
                 whole = st.BLOB[size:size + size * (n - 1) + last]
                 a.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, size)
                 a.sendto(whole, to)
-                st.take(b, [whole[i:i + size] for i in range(0, len(whole), size)], f"{n} of {size} bytes at once, {what}")
+                pieces = [whole[i:i + size] for i in range(0, len(whole), size)]
+                st.take(b, pieces, f"{n} of {size} bytes at once, {what}")
             a.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, 0)
 
 
@@ -191,7 +191,7 @@ def near(what, bps, limit):
 
 
 def test_rates(lab):
-    """Limits of a user hold both ways, with little delay; a new one counts for the next call; without one there is none."""
+    """Limits of a user hold both ways, with little delay; a new one counts for the next call."""
     users = users_file(lab, alice="up=16M down=40M")
     conf = {"vpn": {"users": users}, "log": {"level": "info"}}
     with lab.gatehouse(**conf) as gh, data(lab) as d, st.call(lab) as c, contextlib.ExitStack() as stack:
