@@ -33,7 +33,7 @@ static void set_state(struct window *w, enum window_state state, uint64_t bytes)
 
 static void lift(struct window *w, uint64_t now_ms)
 {
-    w->until_ms = now_ms + ((uint64_t)WINDOW_RETRY_MS << 3 * w->vain);
+    w->until_ms = now_ms + (w->vain ? (uint64_t)WINDOW_RETRY_MS << (w->vain - 1) : WINDOW_SOON_MS);
     if (w->vain < WINDOW_VAIN_MAX)
         w->vain++;
     uint64_t bytes = 2 * (uint64_t)w->bytes;

@@ -18,8 +18,8 @@
  *             A small one that lasts                                                             -> CHECKING
  *             In doubt (the base was learned, the rate fell to less than half), after a while    -> OPEN
  *             Half the rate although there is no queue: we do not understand it                  -> LIFTED
- *   LIFTED    the bound doubles in half a round trip each until there is none; no try for WINDOW_RETRY_MS, eight
- *             times as long after each try in vain                                               -> OPEN
+ *   LIFTED    the bound doubles in half a round trip each until there is none. No try for WINDOW_SOON_MS after a bound
+ *             that was good, WINDOW_RETRY_MS after a try in vain, twice as long after each more   -> OPEN
  *
  * So a mistake costs a part of the rate for some round trips now and then, less often with each. Where the bound would
  * be above WINDOW_MAX (fast paths, this machine's own among them) nothing is tried.
@@ -40,8 +40,9 @@
 #define WINDOW_ROOM_MS       1000   /* ... or last */
 #define WINDOW_MIN           6000   /* bytes: never less; four packets, so that acknowledgements come at once */
 #define WINDOW_MAX           300000 /* more is as good as no bound (and more than an unprivileged process may set) */
-#define WINDOW_RETRY_MS      1000   /* 1 s after a bound that was good until then, else 8 s, and 64 */
-#define WINDOW_VAIN_MAX      2
+#define WINDOW_SOON_MS       1000   /* after a bound that was good until then */
+#define WINDOW_RETRY_MS      10000  /* after a try in vain; 20, 40, 80 s */
+#define WINDOW_VAIN_MAX      4
 #define WINDOW_PROVEN_MS     10000 /* a bound that lasted so long was right */
 #define WINDOW_DOUBT_MS      2500  /* one that may be a mistake; twice as long each time */
 #define WINDOW_FOREIGN_MS    30    /* another's queue, while we are bounded: soon, before it is large */

@@ -558,7 +558,7 @@ static void test_another_queue_while_bounded(void **state)
     assert_int_equal(feed(&f, 20, 40000, 1250000), 0);
 
     /* It goes on: looked at soon, in vain, and then later and later. */
-    uint64_t from_ms = f.now_ms - 40, wait_ms = WINDOW_RETRY_MS;
+    uint64_t from_ms = f.now_ms - 40, wait_ms = WINDOW_SOON_MS;
     for (int i = 0; i < 6; i++) {
         while (f.w.state == WINDOW_LIFTED)
             feed(&f, WINDOW_EVERY_MS, 100000, 1500000);
@@ -569,7 +569,7 @@ static void test_another_queue_while_bounded(void **state)
         }
         from_ms = f.now_ms;
         if (i < WINDOW_VAIN_MAX)
-            wait_ms *= 8;
+            wait_ms = (uint64_t)WINDOW_RETRY_MS << i;
     }
 
     /* Where the queue is what our bound makes on a slow path: not another's. */
@@ -582,7 +582,7 @@ static void test_another_queue_while_bounded(void **state)
 static void test_in_vain(void **state)
 {
     struct feed f = feed_new(10000, 3000000);
-    uint64_t wait_ms = 8 * WINDOW_RETRY_MS;
+    uint64_t wait_ms = WINDOW_RETRY_MS;
     (void)state;
     for (int i = 0; i < 8; i++) {
         uint64_t from_ms;
@@ -597,7 +597,7 @@ static void test_in_vain(void **state)
             assert_int_equal(feed(&f, WINDOW_EVERY_MS, 100000, 3000000), 0);
         assert_int_equal(f.now_ms - from_ms, wait_ms);
         if (i + 1 < WINDOW_VAIN_MAX)
-            wait_ms *= 8;
+            wait_ms *= 2;
     }
     /* The rate as before but the queue, too (another's rate grew): not ours. And the queue gone with the rate. */
     f = feed_new(10000, 3000000);
