@@ -125,10 +125,15 @@ static void ask_path(struct tunnel_stream *s, uint64_t now_us)
     bool busy = s->was_full || s->window.bytes || s->since >= ASK_BYTES;
     if (s->since < ASK_LEAST || now_us - s->asked_us < (busy ? ASK_US : ASK_SLOW_US))
         return;
+    uint64_t passed_us = now_us - s->asked_us, before = s->delivered;
     s->asked_us = now_us;
     s->since = 0;
     if (!net_tcp_ask(tls_stream_fd(s->tls), &i))
         return;
+    /* When it is the peer who reads slowly, what the kernel calls the rate is that of bursts. */
+    uint64_t rate = (i.delivered - before) * 2000000 / passed_us;
+    rate = rate < i.rate ? rate : i.rate;
+    s->delivered = i.delivered;
     const struct window_sample sample = { i.rtt_us, i.min_rtt_us, i.rate, i.app_limited, i.delivered, !!s->fq };
     uint32_t was = s->window.bytes, bound = window_update(&s->window, &sample, now_us / 1000);
     if (bound != was)
@@ -138,7 +143,7 @@ static void ask_path(struct tunnel_stream *s, uint64_t now_us)
         s->burst = window_chunk(&s->window, TLS_RECORD_MAX);
         return;
     }
-    set_lowat(s, i.rate);
+    set_lowat(s, rate);
     s->was_full = false;
 }
 
