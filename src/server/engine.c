@@ -396,6 +396,8 @@ static void stop_workers(struct engine *e)
     }
     for (unsigned i = 0; i < e->n_workers; i++)
         pthread_join(e->worker[i].thread, NULL);
+    for (unsigned i = 0; i < e->n_workers; i++)
+        worker_fini(&e->worker[i]);
 }
 
 static uint64_t monotonic_ms(void)

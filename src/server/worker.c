@@ -251,8 +251,9 @@ static void rng_system(void *arg, void *out, size_t n)
     }
 }
 
-static void worker_fini(struct worker *w)
+void worker_fini(struct worker *w)
 {
+    run_messages(w); /* and what others posted too late */
     net_fd_close(w->tun_fd);
     net_loop_fini(&w->loop);
     struct pktbuf *b;
@@ -275,7 +276,6 @@ static void *thread_main(void *arg)
     struct worker *w = arg;
     net_loop_run(&w->loop);
     run_messages(w); /* somebody may be waiting for an answer */
-    worker_fini(w);
     return NULL;
 }
 

@@ -102,6 +102,9 @@ struct worker {
 MUST_USE int worker_start(struct worker *w, struct engine *e, unsigned index, const int *listeners, unsigned n,
                           int tun_fd);
 
+/* After the threads of all workers have ended: until then others may hand packets over to it, or wake it. */
+void worker_fini(struct worker *w);
+
 /*
  * A VPN was added while running: the worker's TUN queue, and an entry for each address of the pool, malloc'ed; both are
  * the worker's from now on. On its thread.
