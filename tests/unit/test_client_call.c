@@ -142,7 +142,7 @@ static void begin(struct lab *l, uint16_t refused)
     l->server = pair[1];
     l->tls = tls_stream_new_plain(pair[0], NULL);
     assert_non_null(l->tls);
-    assert_int_equal(tunnel_bufs_init(&l->bufs), 0);
+    assert_int_equal(tunnel_bufs_init(&l->bufs, 1 << 20, 4 << 20), 0);
     l->cfg = (struct client_call_cfg){ .sstp = sstp_client_cfg_default,
                                        .ppp = { .auth = { PPP_AUTH_PAP }, .ipv6 = true },
                                        .secret = &l->secret,
