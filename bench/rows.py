@@ -55,20 +55,22 @@ def tcp(peers, quick):
     return {k: {f"{d}-{n}": one(by[d, n]) for d in DIRECTIONS for n in STREAMS} for k, by in runs.items()}
 
 
-def bench_tcp(server, tool, direction, ips, quick):
-    """One TCP connection through each of these calls at once."""
+def bench_tcp(server, tool, direction, ips, quick, streams=1):
+    """TCP connections through each of these calls at once (no calls: as the routes are)."""
     before = cpu_seconds(server.server.pid)
-    r = json.loads(server.lab.run(server.lab.c, tool, "run", SINK, "--sources", ",".join(ips), "--warm", "700", "--ms",
-                                  "1000" if quick else "1500", *(["--down"] if direction == "down" else [])))
+    r = json.loads(server.lab.run(server.lab.c, tool, "run", SINK, *(["--sources", ",".join(ips)] if ips else []),
+                                  "--streams", str(streams), "--warm", "700", "--ms", "1000" if quick else "1500",
+                                  *(["--down"] if direction == "down" else [])))
     cpu = cpu_seconds(server.server.pid) - before
     return {"gbit_s": r["bytes_s"] * 8 / 1e9, "least_mbit_s": r["least_bytes_s"] * 8 / 1e6,
             "most_mbit_s": r["most_bytes_s"] * 8 / 1e6, "server_cpu_s": cpu}
 
 
-def calls(bring, quick, tool):
-    """TCP through 1, 16 and 200 calls of one load client at once, a connection each, in turns. bring(congestion) gives
-    a server in a laboratory with that congestion control everywhere."""
-    counts, out = (1, 16, 200), {}
+def calls(bring, limit, quick, tool):
+    """TCP through 1, 16 and 200 calls of one load client at once, a connection each, in turns; and, to tell what is the
+    calls' and what the connections', 200 connections through one call, and through `limit gso`. bring(congestion) and
+    limit(congestion) give a server in a laboratory with that congestion control everywhere."""
+    counts, out = {"1": (1, 1), "16": (16, 1), "200": (200, 1), "1 x 200": (1, 200)}, {}
     for name in CONGESTION:
         server = bring(None if name == "as is" else name)
         if not server:
@@ -76,14 +78,20 @@ def calls(bring, quick, tool):
         server.lab.start(server.lab.i, tool, "sink", SINK).wait_for("ready", 5)
         found = {n: {d: [] for d in DIRECTIONS} for n in counts}
         for _, n in itertools.product(range(1 if quick else 3), counts):
-            ips = server.tunnel(n)
+            ips = server.tunnel(counts[n][0])
             try:
                 for d in DIRECTIONS:
-                    found[n][d].append(bench_tcp(server, tool, d, ips, quick))
+                    found[n][d].append(bench_tcp(server, tool, d, ips, quick, counts[n][1]))
             finally:
                 server.hang_up()
         server.close()
-        out[name] = {str(n): {d: {**{k: median([r[k] for r in runs]) for k in runs[0]},
+        bare = limit(None if name == "as is" else name)
+        if bare:
+            bare.lab.start(bare.lab.i, tool, "sink", SINK).wait_for("ready", 5)
+            found["limit gso x 200"] = {d: [bench_tcp(bare, tool, d, [], quick, 200) for _ in range(1 if quick else 3)]
+                                        for d in DIRECTIONS}
+            bare.close()
+        out[name] = {n: {d: {**{k: median([r[k] for r in runs]) for k in runs[0]},
                                   "runs": [r["gbit_s"] for r in runs]} for d, runs in by.items()}
                      for n, by in found.items()}
     return out

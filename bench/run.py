@@ -124,8 +124,8 @@ class Bench:
         tcp, udp = self.tool("bench-tcp"), self.tool("bench-udp")
         self.with_server(all_peers.GatehouseServer, setup=(setup.setup,))
         self.row("idle", setup.idle, lambda: self.bring(all_peers.GatehouseServer), self.quick)
-        self.row("calls", rows.calls, lambda congestion: self.bring(all_peers.GatehouseServer, congestion), self.quick,
-                 tcp)
+        self.row("calls", rows.calls, lambda congestion: self.bring(all_peers.GatehouseServer, congestion),
+                 lambda congestion: self.bring(all_peers.LimitGso, congestion), self.quick, tcp)
         self.with_server(all_peers.GatehousePair, second=(delay.second, tcp, udp), flood=(delay.flood, tcp, udp))
         self.tunnels(tcp, udp)
         self.row("bottleneck", delay.bottleneck,

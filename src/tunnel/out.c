@@ -11,10 +11,10 @@
 #define ASK_US      (WINDOW_EVERY_MS * 1000) /* between two looks at the path, when much went out, and */
 #define ASK_SLOW_US 100000                   /* when it was not much */
 #define ASK_BYTES   65536
-#define ASK_LEAST   3000   /* a call that sent less since then is not asked about */
-#define TURN_US_MAX 100000 /* a longer wait for a turn is a queue after all */
-#define LOWAT_FIRST 16384  /* until something is known */
-#define LOWAT_MIN   4096   /* bytes unsent in the socket: what its path carries in LOWAT_US, within these bounds */
+#define ASK_LEAST   3000  /* a call that sent less since then is not asked about */
+#define TURN_US_MAX 20000 /* a longer wait for a turn is a queue after all */
+#define LOWAT_FIRST 16384 /* until something is known */
+#define LOWAT_MIN   4096  /* bytes unsent in the socket: what its path carries in LOWAT_US, within these bounds */
 #define LOWAT_MAX   131072
 #define LOWAT_US    2000
 #define SLOW_RATE   50000000 /* bytes a second: a slower path gets one record at a time */
