@@ -214,6 +214,8 @@ static int send_control(struct tunnel_stream *s)
     if (rc == ERR_AGAIN && at < s->control_len) { /* the answer waits inside, the rest here */
         memmove(s->control, s->control + at, s->control_len - at);
         s->control_len -= at;
+        if (s->secrets) /* where the end of it was */
+            secret_wipe(s->control + s->control_len, at);
         s->alone = 0;
         return rc;
     }

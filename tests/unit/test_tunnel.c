@@ -1,6 +1,6 @@
 /*
- * Packets over a TLS stream. The stream is a plain one over a socket pair that keeps the boundaries of writes, so that
- * a message is what a record is to TLS; where a socket has to take parts of a write, it is one of bytes.
+ * What comes in, and control packets. The stream is a plain one over a socket pair that keeps the boundaries of writes,
+ * so that a message is what a record is to TLS; where a socket has to take parts of a write, it is one of bytes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,109 +9,7 @@
 
 #include <cmocka.h>
 
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "ppp/link.h"
-#include "tunnel/stream.h"
-
-#define SEEN_MAX 8192
-
-struct seen { /* what the sink was given */
-    unsigned n, walked, controls;
-    size_t len[SEEN_MAX];
-    uint8_t *bytes; /* all of them, one behind the other */
-    size_t total;
-    struct rd frame[SEEN_MAX]; /* borrowed, since the last walked() */
-    unsigned n_frames;
-    unsigned stop_at; /* done after so many; 0: never */
-};
-
-struct rig {
-    struct tunnel_bufs bufs;
-    struct tunnel_stream s;
-    struct seen seen;
-    struct tunnel_sink sink;
-    int fd, peer;
-};
-
-/* ---- the sink ---- */
-
-static void see(struct seen *v, struct rd bytes)
-{
-    assert_true(v->n < SEEN_MAX && v->total + rd_left(&bytes) <= 1 << 20);
-    v->len[v->n++] = rd_left(&bytes);
-    memcpy(v->bytes + v->total, bytes.p, rd_left(&bytes));
-    v->total += rd_left(&bytes);
-}
-
-static void on_control(void *arg, struct rd whole)
-{
-    struct rig *r = arg;
-    r->seen.controls++;
-    see(&r->seen, whole);
-}
-
-static void on_frame(void *arg, struct rd frame)
-{
-    struct rig *r = arg;
-    see(&r->seen, frame);
-    r->seen.frame[r->seen.n_frames++] = frame;
-}
-
-/* Frames are still what they were; then each goes out as a batch does, over the bytes in front of it. */
-static void on_walked(void *arg)
-{
-    struct rig *r = arg;
-    struct seen *v = &r->seen;
-    for (unsigned i = 0; i < v->n_frames; i++) {
-        size_t len = rd_left(&v->frame[i]);
-        uint8_t *at = tunnel_writable(&r->s, v->frame[i].p);
-        assert_ptr_equal(at, v->frame[i].p);
-        for (size_t j = 0; j < len; j++)
-            assert_int_equal(at[j], (uint8_t)len);
-        memset(at - PKT_HEADROOM, 0xee, PKT_HEADROOM + len);
-    }
-    v->walked++;
-    v->n_frames = 0;
-}
-
-static bool is_done(void *arg)
-{
-    const struct rig *r = arg;
-    return r->seen.stop_at && r->seen.n >= r->seen.stop_at;
-}
-
-/* ---- the rig ---- */
-
-static void rig_open(struct rig *r, int type)
-{
-    int pair[2];
-    memset(r, 0, sizeof *r);
-    assert_int_equal(socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    r->fd = pair[0];
-    r->peer = pair[1];
-    assert_int_equal(tunnel_bufs_init(&r->bufs), 0);
-    r->s = (struct tunnel_stream){ .bufs = &r->bufs, .tls = tls_stream_new_plain(r->fd, NULL) };
-    assert_non_null(r->s.tls);
-    r->sink = (struct tunnel_sink){ on_control, on_frame, on_walked, is_done, r };
-    r->seen.bytes = malloc(1 << 20);
-    assert_non_null(r->seen.bytes);
-}
-
-static void rig_close(struct rig *r)
-{
-    tunnel_stream_fini(&r->s);
-    tls_stream_free(r->s.tls);
-    tunnel_bufs_fini(&r->bufs);
-    free(r->seen.bytes);
-    close(r->fd);
-    if (r->peer >= 0)
-        close(r->peer);
-}
+#include "tunneltest.h"
 
 static void forget(struct rig *r)
 {
@@ -126,28 +24,18 @@ static void peer_sends(struct rig *r, const void *data, size_t len)
         assert_int_equal(send(r->peer, data, len, 0), len);
 }
 
+/* All that is there. */
 static int receive(struct rig *r)
 {
     bool more = true;
-    int rc = tunnel_receive(&r->s, &r->sink, 64, &more);
-    assert_false(more); /* a plain stream hides nothing */
+    size_t bytes;
+    int rc;
+    do {
+        rc = tunnel_receive(&r->s, &r->sink, &more, &bytes);
+        assert_false(more); /* a plain stream hides nothing */
+        assert_true(rc || bytes > 0);
+    } while (!rc);
     return rc;
-}
-
-/* A data packet whose payload is its length's low byte, over and over. Returns its length with the header. */
-static size_t data_packet(uint8_t *at, size_t payload)
-{
-    sstp_data_hdr(at, payload);
-    memset(at + SSTP_HDR_LEN, (uint8_t)payload, payload);
-    return payload + SSTP_HDR_LEN;
-}
-
-static size_t echo_packet(uint8_t *at)
-{
-    struct wr w = wr_make(at, SSTP_CTL_HDR_LEN);
-    sstp_bare_encode(&w, SSTP_ECHO_REQUEST);
-    assert_true(wr_ok(&w));
-    return SSTP_CTL_HDR_LEN;
 }
 
 /* Packets of every kind of length, an ECHO_REQUEST between. */
@@ -238,6 +126,7 @@ static void test_in_full_read_behind_left(void **state)
     uint8_t *in = malloc(cap);
     assert_non_null(in);
     rig_open(&r, SOCK_STREAM);
+    make_room(r.peer, 1 << 20);
     len += data_packet(in, SSTP_PAYLOAD_MAX);
     while (len + 1404 < cap)
         len += data_packet(in + len, 1400);
@@ -254,23 +143,27 @@ static void test_in_full_read_behind_left(void **state)
     free(in);
 }
 
+/* So many records at a time, walked together. */
 static void test_in_reads_are_bounded(void **state)
 {
     (void)state;
     struct rig r;
     uint8_t in[64];
-    size_t len = data_packet(in, 20);
+    size_t len = data_packet(in, 20), bytes;
     bool more = true;
     rig_open(&r, SOCK_SEQPACKET);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < TUNNEL_RX_RECORDS + 3; i++)
         peer_sends(&r, in, len);
-    assert_int_equal(tunnel_receive(&r.s, &r.sink, 2, &more), 0);
-    assert_int_equal(r.seen.n, 2);
-    assert_int_equal(r.seen.walked, 2);
-    assert_int_equal(tunnel_receive(&r.s, &r.sink, 4, &more), ERR_AGAIN);
-    assert_int_equal(r.seen.n, 5);
-    assert_int_equal(tunnel_receive(&r.s, &r.sink, 4, &more), ERR_AGAIN);
-    assert_int_equal(r.seen.walked, 5); /* not for nothing */
+    assert_int_equal(tunnel_receive(&r.s, &r.sink, &more, &bytes), 0);
+    assert_int_equal(r.seen.n, TUNNEL_RX_RECORDS);
+    assert_int_equal(bytes, TUNNEL_RX_RECORDS * len);
+    assert_int_equal(r.seen.walked, 1);
+    assert_int_equal(tunnel_receive(&r.s, &r.sink, &more, &bytes), ERR_AGAIN);
+    assert_int_equal(r.seen.n, TUNNEL_RX_RECORDS + 3);
+    assert_int_equal(bytes, 3 * len);
+    assert_int_equal(tunnel_receive(&r.s, &r.sink, &more, &bytes), ERR_AGAIN);
+    assert_int_equal(bytes, 0);
+    assert_int_equal(r.seen.walked, 2); /* not for nothing */
     rig_close(&r);
 }
 
@@ -287,11 +180,16 @@ static void test_in_stops_when_done(void **state)
     assert_non_null(r.s.left);
     peer_sends(&r, in + 6, len - 6);
     peer_sends(&r, in, len);
-    assert_int_equal(receive(&r), 0);
+    assert_int_equal(receive(&r), ERR_AGAIN);
     assert_int_equal(r.seen.n, 3);
     assert_int_equal(r.seen.n_frames, 0);
     assert_null(r.s.left);
-    assert_int_equal(receive(&r), 0); /* reads no more */
+    bool more = true;
+    size_t bytes;
+    peer_sends(&r, in, len);
+    assert_int_equal(tunnel_receive(&r.s, &r.sink, &more, &bytes), 0);
+    assert_int_equal(bytes, 0); /* reads no more */
+    assert_false(more);
     assert_int_equal(r.seen.n, 3);
     rig_close(&r);
 }
@@ -412,62 +310,44 @@ static void test_early_refused(void **state)
     free(in);
 }
 
-/* ---- out ---- */
+/* ---- control packets ---- */
 
-/* Waits for nothing: what is there. Returns the bytes of all records; each is whole packets, and as many as fit. */
-static size_t take_records(struct rig *r, uint8_t *all, size_t cap, unsigned *n)
+static enum tunnel_state flush(struct rig *r)
 {
-    size_t total = 0, last = 0;
-    *n = 0;
-    for (;;) {
-        ssize_t got = recv(r->peer, all + total, cap - total, 0);
-        if (got < 0) {
-            assert_int_equal(errno, EAGAIN);
-            return total;
-        }
-        assert_in_range(got, 1, TLS_RECORD_MAX);
-        struct rd in = rd_make(all + total, (size_t)got);
-        struct sstp_pkt p;
-        int rc;
-        size_t first = 0;
-        while (!(rc = sstp_pkt_next(&in, &p)))
-            first = first ? first : rd_left(&p.whole);
-        assert_int_equal(rc, ERR_AGAIN);
-        assert_true(rd_end(&in));
-        assert_true(!last || last + first > TLS_RECORD_MAX);
-        last = (size_t)got;
-        total += last;
-        ++*n;
-    }
+    size_t sent = 1;
+    enum tunnel_state state = tunnel_send(&r->s, 0, 0, &sent);
+    assert_int_equal(sent, 0);
+    return state;
 }
 
-static void make_room(int fd, int bytes)
+static uint8_t *some_control(uint8_t *at, size_t len, uint8_t number)
 {
-    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes), 0);
+    memset(at, number, len);
+    sstp_data_hdr(at, len - SSTP_HDR_LEN);
+    return at;
 }
 
-static void test_out_records(void **state)
+/* Whole control packets of each length, as many as there is room for; nothing is lost or changes its place. */
+static void test_out_control(void **state)
 {
     (void)state;
     struct rig r;
-    static uint8_t want[TUNNEL_OUT_CAP], got[TUNNEL_OUT_CAP];
+    static uint8_t want[TUNNEL_CONTROL_CAP], got[TUNNEL_CONTROL_CAP];
     rig_open(&r, SOCK_SEQPACKET);
     make_room(r.fd, 1 << 20);
-    for (size_t payload = 0; payload <= SSTP_PAYLOAD_MAX;
-         payload += payload < 8 || payload == SSTP_PAYLOAD_MAX - 1 ? 1 : 307) {
-        size_t len = 0;
-        unsigned n;
-        while (len + payload + SSTP_HDR_LEN + SSTP_CTL_HDR_LEN <= 60000) {
-            size_t one = len % 5 ? data_packet(want + len, payload) : echo_packet(want + len);
-            assert_true(tunnel_put(&r.s, want + len, one, TUNNEL_OUT_CAP));
-            len += one;
-        }
-        assert_true(tunnel_waits(&r.s));
-        assert_int_equal(tunnel_flush(&r.s), 0);
-        assert_false(tunnel_waits(&r.s));
-        assert_int_equal(take_records(&r, got, sizeof got, &n), len);
+    for (size_t size = SSTP_HDR_LEN; size <= SSTP_PKT_MAX; size += size < 16 || size == SSTP_PKT_MAX - 1 ? 1 : 307) {
+        size_t len = 0, at = 0;
+        for (; len + size <= sizeof want; len += size)
+            assert_true(tunnel_put(&r.s, some_control(want + len, size, (uint8_t)len), size, TUNNEL_CONTROL_CAP));
+        assert_true(tunnel_waits(&r.s) && tunnel_owes(&r.s));
+        assert_int_equal(r.s.control_len, len);
+        assert_int_equal(flush(&r), TUNNEL_EMPTY);
+        assert_idle(&r);
+        for (ssize_t n; (n = recv(r.peer, got + at, sizeof got - at, 0)) > 0;)
+            at += (size_t)n;
+        assert_int_equal(at, len);
         assert_memory_equal(got, want, len);
-        assert_int_equal(r.bufs.out.n, 1); /* it is lent again and again */
+        assert_int_equal(r.bufs.control.n, 1); /* it is lent again and again */
     }
     rig_close(&r);
 }
@@ -480,153 +360,129 @@ static void test_out_answer_alone(void **state)
     static const char answer[] = "HTTP/1.1 200 OK\r\n\r\n";
     size_t len = data_packet(packet, 10);
     rig_open(&r, SOCK_SEQPACKET);
-    r.s.alone = strlen(answer);
-    assert_true(tunnel_put(&r.s, answer, strlen(answer), TUNNEL_OUT_RESERVE));
-    assert_true(tunnel_put(&r.s, packet, len, TUNNEL_OUT_RESERVE));
-    assert_true(tunnel_put(&r.s, packet, len, TUNNEL_OUT_RESERVE));
-    assert_int_equal(tunnel_flush(&r.s), 0);
-    assert_int_equal(recv(r.peer, got, sizeof got, 0), strlen(answer));
-    assert_memory_equal(got, answer, strlen(answer));
-    assert_int_equal(recv(r.peer, got, sizeof got, 0), 2 * len);
+    for (int round = 0; round < 2; round++) { /* it is forgotten with the answer */
+        r.s.alone = round ? 0 : strlen(answer);
+        assert_true(round || tunnel_put(&r.s, answer, strlen(answer), TUNNEL_CONTROL_NEW));
+        assert_true(tunnel_put(&r.s, packet, len, TUNNEL_CONTROL_NEW));
+        assert_true(tunnel_put(&r.s, packet, len, TUNNEL_CONTROL_NEW));
+        assert_int_equal(flush(&r), TUNNEL_EMPTY);
+        if (!round) {
+            assert_int_equal(recv(r.peer, got, sizeof got, 0), strlen(answer));
+            assert_memory_equal(got, answer, strlen(answer));
+        }
+        assert_int_equal(recv(r.peer, got, sizeof got, 0), 2 * len);
+        assert_int_equal(r.s.alone, 0);
+    }
     rig_close(&r);
 }
 
-static void test_out_ip_header(void **state)
-{
-    (void)state;
-    struct rig r;
-    uint8_t slot[PKT_HEADROOM + 3] = { 0 }, got[64];
-    static const uint8_t want[][11] = { { 0x10, 0, 0, 11, 0xff, 3, 0x00, 0x21, 'a', 'b', 'c' },
-                                        { 0x10, 0, 0, 11, 0xff, 3, 0x00, 0x57, 'a', 'b', 'c' } };
-    rig_open(&r, SOCK_SEQPACKET);
-    memcpy(slot + PKT_HEADROOM, "abc", 3);
-    assert_true(tunnel_put_ip(&r.s, slot + PKT_HEADROOM, 3, PPP_IP));
-    assert_true(tunnel_put_ip(&r.s, slot + PKT_HEADROOM, 3, PPP_IPV6));
-    assert_int_equal(tunnel_flush(&r.s), 0);
-    assert_int_equal(recv(r.peer, got, sizeof got, 0), sizeof want);
-    assert_memory_equal(got, want, sizeof want);
-    assert_zeros(slot, PKT_HEADROOM - 8);
-    rig_close(&r);
-}
-
-/* A full record does not wait for the end of the batch. */
-static void test_out_ip_full_record_goes(void **state)
-{
-    (void)state;
-    struct rig r;
-    static uint8_t slot[PKT_HEADROOM + 1392], got[TUNNEL_OUT_CAP];
-    unsigned n;
-    rig_open(&r, SOCK_SEQPACKET);
-    for (int i = 0; i < 11; i++)
-        assert_true(tunnel_put_ip(&r.s, slot + PKT_HEADROOM, 1392, PPP_IP));
-    assert_int_equal(take_records(&r, got, sizeof got, &n), 0);
-    assert_true(tunnel_put_ip(&r.s, slot + PKT_HEADROOM, 1392, PPP_IP));
-    assert_int_equal(take_records(&r, got, sizeof got, &n), 11 * 1400);
-    assert_int_equal(n, 1);
-    assert_int_equal(r.s.out_len, 1400);
-    rig_close(&r);
-}
-
-/* Until the socket takes nothing more. Returns the bytes it took. */
+/* Until the socket takes nothing more, and a part waits inside. Returns the bytes that were put. */
 static size_t fill_socket(struct rig *r)
 {
-    uint8_t packet[1024];
+    uint8_t packet[1024] = { 0 };
     size_t len = data_packet(packet, sizeof packet - SSTP_HDR_LEN), sum = 0;
-    int rc;
+    memcpy(packet + SSTP_HDR_LEN, "\xff\x03\x00\x21\x45", 5);
     do {
         assert_true(sum < 1 << 22);
-        assert_true(tunnel_put(&r->s, packet, len, TUNNEL_OUT_CAP));
+        assert_true(tunnel_put(&r->s, packet, len, TUNNEL_CONTROL_CAP));
         sum += len;
-        rc = tunnel_flush(&r->s);
-    } while (!rc);
-    assert_int_equal(rc, ERR_AGAIN);
-    return sum - (r->s.out_len - r->s.out_off);
+    } while (flush(r) == TUNNEL_EMPTY);
+    assert_int_equal(flush(r), TUNNEL_BLOCKED);
+    assert_true(tls_stream_unsent(r->s.tls));
+    assert_null(r->s.control);
+    return sum;
 }
 
-static size_t drain(struct rig *r, uint8_t *all, size_t cap)
+/* The answer blocks: what is behind it keeps its place. */
+static void test_out_answer_blocks(void **state)
 {
-    size_t total = 0;
-    ssize_t got;
-    while ((got = recv(r->peer, all + total, cap - total, 0)) > 0)
-        total += (size_t)got;
-    return total;
+    (void)state;
+    struct rig r;
+    static uint8_t got[1 << 20], answer[2048];
+    uint8_t packet[64];
+    size_t len = data_packet(packet, 10), sum = 0, at = 0;
+    rig_open(&r, SOCK_STREAM);
+    memset(answer, 'H', sizeof answer);
+    for (uint8_t one = 'x'; send(r.fd, &one, 1, MSG_DONTWAIT) == 1;)
+        sum++; /* the socket is full of another's, and the stream's own first record has to wait */
+    r.s.secrets = true;
+    r.s.alone = sizeof answer;
+    assert_true(tunnel_put(&r.s, answer, sizeof answer, TUNNEL_CONTROL_NEW));
+    for (int i = 0; i < 100; i++)
+        assert_true(tunnel_put(&r.s, packet, len, TUNNEL_CONTROL_NEW));
+    uint8_t *control = r.s.control;
+    assert_int_equal(flush(&r), TUNNEL_BLOCKED);
+    assert_int_equal(r.s.control_len, 100 * len);
+    assert_int_equal(r.s.alone, 0);
+    assert_true(tunnel_owes(&r.s));
+    assert_zeros(control + r.s.control_len, sizeof answer); /* the old place forgets */
+    enum tunnel_state now;
+    do {
+        for (ssize_t n; (n = recv(r.peer, got + at, sizeof got - at, 0)) > 0;)
+            at += (size_t)n;
+        now = flush(&r);
+        assert_true(now == TUNNEL_EMPTY || now == TUNNEL_BLOCKED);
+    } while (now != TUNNEL_EMPTY || at < sum + sizeof answer + 100 * len);
+    assert_int_equal(at, sum + sizeof answer + 100 * len);
+    assert_memory_equal(got + sum, answer, sizeof answer);
+    for (size_t i = 0; i < 100; i++)
+        assert_memory_equal(got + sum + sizeof answer + i * len, packet, len);
+    assert_zeros(control, 100 * len);
+    assert_idle(&r);
+    rig_close(&r);
 }
 
+/* Who does not listen is deaf at the limit, not before; who reads again hears all of it. */
 static void test_out_limits(void **state)
 {
     (void)state;
-    struct rig r;
-    static uint8_t slot[PKT_HEADROOM + 1400], got[1 << 20];
-    uint8_t echo[SSTP_CTL_HDR_LEN];
-    rig_open(&r, SOCK_SEQPACKET);
-    size_t sum = fill_socket(&r);
-    assert_int_equal(r.s.out_off, 0);
-    size_t at = r.s.out_len;
-    for (; at + 1000 <= TUNNEL_OUT_DATA; at += 1000)
-        assert_true(tunnel_put_ip(&r.s, slot + PKT_HEADROOM, 992, PPP_IP));
-    uint32_t rest = (uint32_t)(TUNNEL_OUT_DATA - at);
-    assert_true(rest > 8);
-    assert_false(tunnel_put_ip(&r.s, slot + PKT_HEADROOM, rest - 7, PPP_IP));
-    assert_true(tunnel_put_ip(&r.s, slot + PKT_HEADROOM, rest - 8, PPP_IP));
-    assert_false(tunnel_put_ip(&r.s, slot + PKT_HEADROOM, 0, PPP_IP));
-    assert_int_equal(r.s.out_len, TUNNEL_OUT_DATA);
-    /* Control has room of its own, and not for ever. */
-    echo_packet(echo);
-    assert_false(tunnel_put(&r.s, echo, sizeof echo, TUNNEL_OUT_DATA));
-    for (at = TUNNEL_OUT_DATA; at < TUNNEL_OUT_CAP; at += sizeof echo)
-        assert_true(tunnel_put(&r.s, echo, sizeof echo, TUNNEL_OUT_CAP));
-    assert_false(tunnel_put(&r.s, echo, sizeof echo, TUNNEL_OUT_CAP));
-    assert_int_equal(r.s.out_len, TUNNEL_OUT_CAP);
-    /* The peer reads: control makes itself room. Nothing was lost or changed its place. */
-    size_t have = drain(&r, got, sizeof got);
-    assert_int_equal(have, sum);
-    assert_true(tunnel_put(&r.s, echo, sizeof echo, TUNNEL_OUT_CAP));
-    sum += TUNNEL_OUT_CAP + sizeof echo;
-    while (have < sum) {
-        size_t more = drain(&r, got + have, sizeof got - have);
-        assert_true(more > 0);
-        have += more;
-        int rc = tunnel_flush(&r.s);
-        assert_true(rc == 0 || rc == ERR_AGAIN);
+    static const size_t limits[] = { TUNNEL_CONTROL_NEW, TUNNEL_CONTROL_CAP };
+    for (size_t i = 0; i < 2; i++) {
+        struct rig r;
+        struct reader peer = { 0 };
+        uint8_t echo[SSTP_CTL_HDR_LEN];
+        rig_open(&r, SOCK_STREAM);
+        size_t sum = fill_socket(&r), have = 0;
+        echo_packet(echo);
+        for (size_t at = 0; at < limits[i]; at += sizeof echo)
+            assert_true(tunnel_put(&r.s, echo, sizeof echo, limits[i]));
+        assert_false(tunnel_put(&r.s, echo, sizeof echo, limits[i]));
+        assert_int_equal(r.s.control_len, limits[i]);
+        /* The peer reads: control makes itself room. */
+        while (have < sum) {
+            size_t n = reader_read(&peer, r.peer, 1 << 20);
+            assert_true(n > 0 || flush(&r) != TUNNEL_DEAD);
+            have += n;
+        }
+        assert_true(tunnel_put(&r.s, echo, sizeof echo, limits[i]));
+        sum += limits[i] + sizeof echo;
+        while (have < sum) {
+            have += reader_read(&peer, r.peer, 1 << 20);
+            assert_int_not_equal(flush(&r), TUNNEL_DEAD);
+        }
+        assert_int_equal(peer.controls, limits[i] / sizeof echo + 1);
+        assert_int_equal(peer.left_len, 0);
+        assert_idle(&r);
+        rig_close(&r);
     }
-    struct rd in = rd_make(got, have);
-    struct sstp_pkt p;
-    unsigned controls = 0;
-    while (!sstp_pkt_next(&in, &p))
-        controls += p.control;
-    assert_true(rd_end(&in));
-    assert_int_equal(controls, TUNNEL_OUT_RESERVE / sizeof echo + 1);
-    assert_false(tunnel_waits(&r.s));
-    rig_close(&r);
 }
 
-/* A socket of bytes takes what it has room for: the next record begins inside a packet, of which nothing is a header.
- */
-static void test_out_parts_of_records(void **state)
+/* More than the limit in one wake-up is no reason to call a peer deaf that reads. */
+static void test_out_limit_sends_first(void **state)
 {
     (void)state;
     struct rig r;
-    static uint8_t got[1 << 20];
-    uint8_t packet[1404] = { 0 };
-    size_t put = 0, have = 0;
+    struct reader peer = { 0 };
+    uint8_t echo[SSTP_CTL_HDR_LEN];
     rig_open(&r, SOCK_STREAM);
-    make_room(r.fd, 4096);
-    for (unsigned i = 0; put < 600000 || have < put; i++) {
-        size_t len = 1404 - i % 7;
-        sstp_data_hdr(packet, len - SSTP_HDR_LEN);
-        while (put < 600000 && tunnel_put(&r.s, packet, len, TUNNEL_OUT_DATA))
-            put += len;
-        ssize_t n = recv(r.peer, got + have, 1 + i * 37 % 3001, 0);
-        have += n > 0 ? (size_t)n : 0;
-        int rc = tunnel_flush(&r.s);
-        assert_true(rc == 0 || rc == ERR_AGAIN);
-    }
-    assert_false(tunnel_waits(&r.s));
-    struct rd in = rd_make(got, have);
-    struct sstp_pkt p;
-    while (!sstp_pkt_next(&in, &p))
-        assert_zeros(p.payload.p, rd_left(&p.payload));
-    assert_true(rd_end(&in));
+    echo_packet(echo);
+    for (size_t at = 0; at < 4 * TUNNEL_CONTROL_NEW; at += sizeof echo)
+        assert_true(tunnel_put(&r.s, echo, sizeof echo, TUNNEL_CONTROL_NEW));
+    assert_true(r.s.control_len <= TUNNEL_CONTROL_NEW);
+    assert_int_equal(flush(&r), TUNNEL_EMPTY);
+    while (reader_read(&peer, r.peer, 1 << 20))
+        ;
+    assert_int_equal(peer.controls, 4 * TUNNEL_CONTROL_NEW / sizeof echo);
     rig_close(&r);
 }
 
@@ -639,47 +495,48 @@ static void test_out_dead(void **state)
     rig_open(&r, SOCK_STREAM);
     close(r.peer);
     r.peer = -1;
-    assert_true(tunnel_put(&r.s, echo, len, TUNNEL_OUT_CAP));
-    int rc = tunnel_flush(&r.s);
-    assert_true(rc == ERR_PEER || rc == ERR_CLOSED);
+    assert_true(tunnel_put(&r.s, echo, len, TUNNEL_CONTROL_CAP));
+    assert_int_equal(flush(&r), TUNNEL_DEAD);
     assert_false(tunnel_waits(&r.s));
-    assert_int_equal(r.bufs.out.n, 1);
-    /* Nor does it pretend later that there was room. */
-    for (size_t at = 0; at < TUNNEL_OUT_CAP; at += len)
-        assert_true(tunnel_put(&r.s, echo, len, TUNNEL_OUT_CAP));
-    assert_false(tunnel_put(&r.s, echo, len, TUNNEL_OUT_CAP));
+    assert_int_equal(r.bufs.control.n, 1);
+    /* Nor does it pretend that there was room for ever, or that somebody heard. */
+    unsigned put = 0;
+    while (put * len <= TUNNEL_CONTROL_CAP && tunnel_put(&r.s, echo, len, TUNNEL_CONTROL_CAP))
+        put++;
+    assert_int_equal(put, TUNNEL_CONTROL_CAP / len);
+    assert_false(tunnel_waits(&r.s));
+    assert_int_equal(take_ip(&r, 4, 100, 1, 0), 0);
+    size_t sent;
+    assert_int_equal(tunnel_send(&r.s, 65536, 0, &sent), TUNNEL_DEAD);
     rig_close(&r);
 }
 
 static void test_out_is_wiped(void **state)
 {
     (void)state;
-    struct rig r;
-    uint8_t packet[2000], got[8192];
-    rig_open(&r, SOCK_STREAM);
-    make_room(r.fd, 4096);
-    r.s.secrets = true;
-    data_packet(packet, sizeof packet - SSTP_HDR_LEN);
-    fill_socket(&r);
-    const uint8_t *out = r.s.out;
-    while (r.s.out_len + sizeof packet <= TUNNEL_OUT_RESERVE)
-        assert_true(tunnel_put(&r.s, packet, sizeof packet, TUNNEL_OUT_RESERVE));
-    /* Moved to the front where there is no more room behind; the old place forgets. */
-    while (r.s.out_off < 2 * sizeof packet) {
-        assert_true(recv(r.peer, got, sizeof got, 0) > 0);
-        assert_int_equal(tunnel_flush(&r.s), ERR_AGAIN);
+    for (int secrets = 0; secrets < 2; secrets++) {
+        for (int sent = 0; sent < 2; sent++) {
+            struct rig r;
+            uint8_t packet[2000];
+            size_t len = data_packet(packet, sizeof packet - SSTP_HDR_LEN);
+            rig_open(&r, SOCK_STREAM);
+            r.s.secrets = secrets;
+            for (int i = 0; i < 5; i++)
+                assert_true(tunnel_put(&r.s, packet, len, TUNNEL_CONTROL_NEW));
+            const uint8_t *control = r.s.control;
+            assert_memory_equal(control + 4 * len, packet, len);
+            if (sent)
+                assert_int_equal(flush(&r), TUNNEL_EMPTY);
+            else
+                tunnel_stream_fini(&r.s);
+            assert_ptr_equal(r.bufs.control.kept[0], control);
+            if (secrets)
+                assert_zeros(control, 5 * len);
+            else
+                assert_memory_equal(control + 4 * len, packet, len);
+            rig_close(&r);
+        }
     }
-    size_t waits = r.s.out_len - r.s.out_off, end = r.s.out_len;
-    assert_true(tunnel_put(&r.s, packet, sizeof packet, TUNNEL_OUT_RESERVE));
-    assert_int_equal(r.s.out_off, 0);
-    assert_int_equal(r.s.out_len, waits + sizeof packet);
-    assert_true(end > r.s.out_len);
-    assert_zeros(out + r.s.out_len, end - r.s.out_len);
-    end = r.s.out_len;
-    tunnel_stream_fini(&r.s);
-    assert_ptr_equal(r.bufs.out.kept[0], out);
-    assert_zeros(out, end);
-    rig_close(&r);
 }
 
 /* More streams than the pool keeps buffers for: nothing is lost twice, nothing leaks. */
@@ -688,25 +545,30 @@ static void test_pool(void **state)
     (void)state;
     enum { N = 40 };
     struct rig r;
-    uint8_t echo[SSTP_CTL_HDR_LEN];
+    uint8_t echo[SSTP_CTL_HDR_LEN], packet[64];
+    static const struct offload none = { .gso = OFFLOAD_NONE };
     size_t len = echo_packet(echo);
+    uint32_t ip_len = ip_packet(packet, 4, sizeof packet, 1, 0);
     struct tunnel_stream s[N];
     rig_open(&r, SOCK_SEQPACKET);
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < N; i++) {
-            s[i] = (struct tunnel_stream){ .bufs = &r.bufs, .tls = r.s.tls };
-            assert_true(tunnel_put(&s[i], echo, len, TUNNEL_OUT_CAP));
+            s[i] = (struct tunnel_stream){ .bufs = &r.bufs, .tls = r.s.tls, .mtu = 1400 };
+            assert_true(tunnel_put(&s[i], echo, len, TUNNEL_CONTROL_CAP));
             assert_int_equal(tunnel_early(&s[i], &r.sink, rd_make(echo, 3)), 0);
+            assert_int_equal(tunnel_take(&s[i], buf_of(&r, packet, ip_len, &none), 0), 0);
             for (int j = 0; j < i; j++)
-                assert_true(s[i].out != s[j].out && s[i].left != s[j].left);
+                assert_true(s[i].control != s[j].control && s[i].left != s[j].left && s[i].fq != s[j].fq);
         }
         for (int i = 0; i < N; i++)
             tunnel_stream_fini(&s[i]);
-        assert_int_equal(r.bufs.out.n, 32);
+        assert_int_equal(r.bufs.control.n, 32);
         assert_int_equal(r.bufs.left.n, 32);
+        assert_int_equal(r.bufs.queue.n, 32);
+        assert_int_equal(r.bufs.packets.used, 0);
     }
-    struct tunnel_stream none = { 0 };
-    tunnel_stream_fini(&none);
+    struct tunnel_stream none_of_it = { 0 };
+    tunnel_stream_fini(&none_of_it);
     rig_close(&r);
     struct tunnel_bufs zeros = { 0 };
     tunnel_bufs_fini(&zeros);
@@ -725,12 +587,11 @@ int main(void)
         cmocka_unit_test(test_left_is_wiped),
         cmocka_unit_test(test_early),
         cmocka_unit_test(test_early_refused),
-        cmocka_unit_test(test_out_records),
+        cmocka_unit_test(test_out_control),
         cmocka_unit_test(test_out_answer_alone),
-        cmocka_unit_test(test_out_ip_header),
-        cmocka_unit_test(test_out_ip_full_record_goes),
+        cmocka_unit_test(test_out_answer_blocks),
         cmocka_unit_test(test_out_limits),
-        cmocka_unit_test(test_out_parts_of_records),
+        cmocka_unit_test(test_out_limit_sends_first),
         cmocka_unit_test(test_out_dead),
         cmocka_unit_test(test_out_is_wiped),
         cmocka_unit_test(test_pool),
