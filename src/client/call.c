@@ -10,7 +10,7 @@
 #include "net/loop.h"
 
 #define EV_CAP     16384
-#define TUN_READS  256          /* packets or super-packets from the interface in a wake-up, and */
+#define TUN_READS  1024          /* packets or super-packets from the interface in a wake-up, and */
 #define TUN_BYTES  (1u << 20)   /* bytes */
 #define TURN_BYTES (256u << 10) /* to the server in a turn: less than is read, so that what waits waits in our queues  \
                                  */
@@ -412,6 +412,7 @@ static void receive(struct client_call *k)
     k->more = k->heard = k->heard_data = false;
     size_t bytes;
     int rc = tunnel_receive(&k->stream, &sink, &k->more, &bytes);
+    k->tls_writes = rc == ERR_AGAIN && (tls_stream_wants(k->tls) & NET_WRITE);
     if (k->heard)
         sstp_client_alive(&k->sstp, k->now_ms);
     if (k->heard_data)
@@ -559,8 +560,8 @@ void client_call_io(struct client_call *k, int events, uint64_t now_ms)
 
 int client_call_wants(const struct client_call *k)
 {
-    int tls = tls_stream_wants(k->tls);
-    return (k->closing ? 0 : NET_READ) | (k->blocked ? NET_WRITE : 0) | (tls & NET_WRITE && k->blocked ? NET_WRITE : 0);
+    bool writes = k->blocked || (k->tls_writes && !k->closing);
+    return (k->closing ? 0 : NET_READ) | (writes ? NET_WRITE : 0);
 }
 
 bool client_call_over(const struct client_call *k, struct client_end *why)
