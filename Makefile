@@ -24,6 +24,7 @@ unit: $(BUILD)/build.ninja
 	@meson test -C $(BUILD) --print-errorlogs
 
 lab: all
+	@ninja -C $(BUILD) tests/lab/gatehouse-gso bench/gatehouse-load
 	@python3 tests/lab/run.py $(LAB)
 
 bench:

@@ -380,7 +380,7 @@ UDP_SEGMENT = 103
 def test_records_are_packed(lab, gh):
     """
     Packets of a burst share records; each starts with FF 03 and two bytes of protocol (Client checks it). A burst is
-    less than what waits for a client without drops (TUNNEL_OUT_DATA), and than what this client's TCP window takes.
+    less than what this client's TCP window takes.
     """
     bursts, burst, size = 4, 50, 1000
     with dial(lab, records=True) as c:

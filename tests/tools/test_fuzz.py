@@ -49,6 +49,7 @@ class Fuzz(unittest.TestCase):
     def test_too_few(self):
         for name in "abcdef":
             self.target(name)
+        os.makedirs(self.path("tests/fuzz/corpus/g"))  # a corpus, and no target
         self.assertIn("6 targets, there should be 7 at least", self.run_it(1, "6 passed, 1 failed"))
 
     def test_one_fails(self):
