@@ -17,7 +17,7 @@ void tunnel_in_fini(struct tunnel_stream *s)
     s->left_len = 0;
 }
 
-static void keep_left(struct tunnel_stream *s, const uint8_t *at, size_t left, int *rc)
+static void keep_left(struct tunnel_stream *s, uint8_t *at, size_t left, int *rc)
 {
     if (!left) {
         tunnel_in_fini(s);
@@ -27,6 +27,8 @@ static void keep_left(struct tunnel_stream *s, const uint8_t *at, size_t left, i
     } else {
         *rc = ERR_NOMEM;
     }
+    if (s->secrets)
+        secret_wipe(at, left); /* all streams' */
 }
 
 /* Walks the first `have` bytes of rx; *left: how many at their end are an unfinished packet. */

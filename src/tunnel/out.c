@@ -77,7 +77,7 @@ int tunnel_take(struct tunnel_stream *s, struct pktbuf *b, uint64_t now_us)
             fq_init(s->fq, &bufs->packets, &s->dropped, s->mtu, (uint32_t)bufs->call_max);
         else
             rc = ERR_NOMEM;
-        s->ready_us = now_us;
+        s->ready_us = tls_stream_unsent(s->tls) ? 0 : now_us;
     }
     if (rc) {
         pktbuf_free(&bufs->packets, b);
@@ -108,11 +108,13 @@ static void set_lowat(struct tunnel_stream *s, uint64_t rate)
     uint64_t keep = s->was_full ? rate * LOWAT_US / 1000000 : (uint64_t)s->lowat * 2;
     uint32_t lowat = keep < LOWAT_MIN ? LOWAT_MIN : keep > LOWAT_MAX ? LOWAT_MAX : (uint32_t)keep;
     bool more = lowat > s->lowat + s->lowat / 2, less = lowat < s->lowat / 2;
-    if ((s->was_full && !rate) || !(more || less))
+    if (s->was_full && !rate)
+        return;
+    s->burst = !s->was_full || rate >= SLOW_RATE ? 0 : lowat < TLS_RECORD_MAX ? lowat : TLS_RECORD_MAX;
+    if (!more && !less)
         return;
     net_tcp_lowat(tls_stream_fd(s->tls), lowat);
     s->lowat = lowat;
-    s->burst = !s->was_full || rate >= SLOW_RATE ? 0 : lowat < TLS_RECORD_MAX ? lowat : TLS_RECORD_MAX;
 }
 
 /*

@@ -259,6 +259,8 @@ static void test_left_is_wiped(void **state)
             assert_int_equal(receive(&r), ERR_AGAIN);
             const uint8_t *left = r.s.left;
             assert_memory_equal(left, in, len - 1);
+            if (secrets)
+                assert_zeros(r.bufs.rx, len - 1); /* all streams' */
             assert_int_equal(r.bufs.left.n, 0);
             assert_int_equal(r.seen.walked, 0); /* half a packet is none */
             if (whole) {
