@@ -50,6 +50,7 @@ struct client_call {
     struct evq ev_sstp, ev_ppp;
     uint8_t *ev_mem; /* of both queues */
     bool sstp_up, ip4_up, ip6_up, up, ended, closing, broken, hangup, blocked, more;
+    bool tls_writes; /* TLS has an answer of its own to send before it goes on reading */
     bool told_lcp, heard, heard_data;
     uint64_t hangup_at, close_at, now_ms;
     uint64_t cc_ms;          /* when CALL_CONNECTED went out */
