@@ -61,7 +61,7 @@ void wire_gather(struct wire *w)
 
 bool wire_room(const struct wire *w)
 {
-    return w->gathering && GATHER_MAX - gathered.len >= RECORD_MAX;
+    return w->gathering && GATHER_MAX - gathered.len >= 2 * RECORD_MAX; /* one stays free */
 }
 
 void wire_put(struct wire *w, const void *buf, size_t n)
