@@ -28,7 +28,7 @@ struct pktbuf {
 STAILQ_HEAD(pktbuf_list, pktbuf);
 
 #define PKTBUF_CLASSES  5         /* packets of up to 256, 2048, 8192, 32768, OFFLOAD_PACKET_MAX bytes */
-#define PKTBUF_KEPT_MAX (4 << 20) /* bytes of buffers that a pool keeps for the next packets */
+#define PKTBUF_KEPT_MAX (2 << 20) /* bytes of buffers that a pool keeps for the next packets */
 
 /* Bytes that a buffer of a class of this size costs: its head, and what the allocator adds. */
 #define PKTBUF_COST(size) (sizeof(struct pktbuf) + (size) + 16)

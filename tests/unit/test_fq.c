@@ -568,7 +568,7 @@ static void test_pool_random(void **state)
     enum { N = 4000 };
     static struct pktbuf *b[N];
     size_t used = 0, top = 0;
-    pool.max = 16 << 20;
+    pool.max = 8 << 20;
     srand(1);
     for (unsigned i = 0; i < 200000; i++) {
         unsigned k = (unsigned)rand() % (i / 20000 % 2 ? N : 300);
