@@ -352,7 +352,12 @@ int tls_stream_record(struct tls_stream *s, const void *buf, size_t len)
     }
     ERR_clear_error();
     errno = 0;
-    int rc = SSL_write_ex(s->ssl, buf, len, &done), err = rc == 1 ? 0 : outcome(s, rc);
+    int err = 0;
+    /* Several to a peer that takes small ones only (RFC 6066 4). */
+    for (size_t off = 0; !err && off < len; off += done) {
+        int rc = SSL_write_ex(s->ssl, (const uint8_t *)buf + off, len - off, &done);
+        err = rc == 1 ? 0 : outcome(s, rc);
+    }
     return err == ERR_AGAIN ? broken(s, ERR_PEER, "it wants another handshake") : err;
 }
 

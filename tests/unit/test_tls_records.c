@@ -128,6 +128,36 @@ static void test_one_system_call(void **state)
     free(got);
 }
 
+/* Who can take small records only (RFC 6066 4) gets them, and nothing is left out. */
+static void test_small_fragments(void **state)
+{
+    (void)state;
+    uint8_t *data = random_bytes(TLS_RECORD_MAX), *got = malloc(TLS_RECORD_MAX);
+    for (size_t v = 0; v < 2; v++) {
+        struct conn k;
+        conn_open(&k, certs, versions[v], NULL);
+        assert_int_equal(SSL_set_tlsext_max_fragment_length(k.c, TLSEXT_max_fragment_length_512), 1);
+        assert_int_equal(handshake(&k), 0);
+        say_hello(&k);
+        tls_stream_begin(k.s);
+        for (unsigned i = 0; i < TLS_GATHER; i++)
+            assert_int_equal(tls_stream_record(k.s, data, TLS_RECORD_MAX), 0);
+        int rc = tls_stream_end(k.s);
+        for (size_t rcvd = 0; rcvd < TLS_GATHER * (size_t)TLS_RECORD_MAX;) {
+            int n = SSL_read(k.c, got, TLS_RECORD_MAX);
+            assert_true(n > 0 ? n <= 512 : rc == ERR_AGAIN);
+            if (n > 0)
+                assert_memory_equal(got, data + rcvd % TLS_RECORD_MAX, n);
+            else
+                rc = tls_stream_flush(k.s);
+            rcvd += n > 0 ? (size_t)n : 0;
+        }
+        conn_close(&k);
+    }
+    free(data);
+    free(got);
+}
+
 static void small_buffer(struct conn *k)
 {
     int small = 4096;
@@ -302,8 +332,12 @@ static void test_plain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_system_call), cmocka_unit_test(test_parts), cmocka_unit_test(test_new_keys),
-        cmocka_unit_test(test_errors),          cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_one_system_call),
+        cmocka_unit_test(test_small_fragments),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_new_keys),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_plain),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
