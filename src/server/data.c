@@ -14,7 +14,7 @@
 #include "net/tcp.h"
 #include "server/call.h"
 
-#define TUN_READS     1024          /* packets or super-packets from the TUN in a wake-up, and */
+#define TUN_READS     1024         /* packets or super-packets from the TUN in a wake-up, and */
 #define TUN_BYTES     (1u << 20)   /* bytes */
 #define TURN_BYTES    (256u << 10) /* to sockets in a turn */
 #define QUANTUM       65536        /* of it a call's before the next has its turn; with many calls */
@@ -80,9 +80,9 @@ void call_off_lists(struct call *k)
 void call_watch(struct call *k)
 {
     if (k->c->queued)
-        return;                                              /* it waits in a list before it is looked at */
-    bool reads = !k->closing && !k->read_at_ms;              /* nobody reads any more when closing */
-    bool writes = k->blocked || (k->tls_writes && reads);    /* TLS's own answer goes out when it reads on */
+        return;                                           /* it waits in a list before it is looked at */
+    bool reads = !k->closing && !k->read_at_ms;           /* nobody reads any more when closing */
+    bool writes = k->blocked || (k->tls_writes && reads); /* TLS's own answer goes out when it reads on */
     net_fd_want(k->c->nf, (reads ? NET_READ : 0) | (writes ? NET_WRITE : 0));
 }
 

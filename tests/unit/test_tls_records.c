@@ -332,12 +332,8 @@ static void test_plain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_system_call),
-        cmocka_unit_test(test_small_fragments),
-        cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_new_keys),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_one_system_call), cmocka_unit_test(test_small_fragments), cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_new_keys),        cmocka_unit_test(test_errors),          cmocka_unit_test(test_plain),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
