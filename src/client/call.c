@@ -12,9 +12,8 @@
 #define EV_CAP    16384
 #define TUN_READS 1024       /* packets or super-packets from the interface in a wake-up, and */
 #define TUN_BYTES (1u << 20) /* bytes */
-#define TURN_BYTES                                                                                                     \
-    (256u << 10) /* to the server in a turn: less than is read, so that what waits waits in our queues                 \
-                  */
+/* Bytes to the server in a turn: less than is read, so that what waits waits in our queues. */
+#define TURN_BYTES        (256u << 10)
 #define HANGUP_PPP_MS     1000
 #define PEER_TERMINATE_MS 1000 /* for the CALL_DISCONNECT of a server that ended PPP */
 #define CLOSE_FLUSH_MS    1000

@@ -171,7 +171,10 @@ void data_turn(struct worker *w)
     /* Calls that had more to read; those that come back during this round wait for the next. */
     for (unsigned n = w->n_again; n && (k = TAILQ_FIRST(&w->again)); n--) {
         not_again(k);
-        call_io(k, NET_READ);
+        if (k->up)
+            call_io(k, NET_READ);
+        else
+            handshakes_add(&w->handshakes, k->c); /* as all that it does before */
     }
 }
 

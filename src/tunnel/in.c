@@ -67,9 +67,11 @@ int tunnel_receive(struct tunnel_stream *s, const struct tunnel_sink *sink, bool
     *bytes = 0;
     if (begin)
         memcpy(rx, s->left, begin);
-    for (unsigned i = 0; !rc && i < TUNNEL_RX_RECORDS && have < RX_ROOM && !sink->done(sink->arg); i++) {
+    /* Who has not logged in is not worth more at a time: the calls wait meanwhile. */
+    size_t most = s->secrets ? begin + TLS_RECORD_MAX : RX_ROOM;
+    for (unsigned i = 0; !rc && i < TUNNEL_RX_RECORDS && have < most && !sink->done(sink->arg); i++) {
         size_t n = 0;
-        rc = tls_stream_read(s->tls, rx + have, RX_ROOM - have, &n);
+        rc = tls_stream_read(s->tls, rx + have, most - have, &n);
         have += n;
     }
     int walked = have > begin ? walk(s, sink, have, &left) : 0;

@@ -153,9 +153,9 @@ static inline uint8_t *tunnel_writable(const struct tunnel_stream *s, const uint
 }
 
 /*
- * Reads up to TUNNEL_RX_RECORDS records and walks them. 0: there may be more, *more: decrypted already, so that the
- * socket does not tell; ERR_AGAIN: nothing more now (tls_stream_wants()); ERR_CLOSED, ERR_PEER (of TLS, or
- * s->unframed), ERR_NOMEM: the end. *bytes: of plaintext read.
+ * Reads up to TUNNEL_RX_RECORDS records, with s->secrets one record's worth, and walks them. 0: there may be more,
+ * *more: decrypted already, so that the socket does not tell; ERR_AGAIN: nothing more now (tls_stream_wants());
+ * ERR_CLOSED, ERR_PEER (of TLS, or s->unframed), ERR_NOMEM: the end. *bytes: of plaintext read.
  */
 MUST_USE int tunnel_receive(struct tunnel_stream *s, const struct tunnel_sink *sink, bool *more, size_t *bytes);
 

@@ -167,6 +167,27 @@ static void test_in_reads_are_bounded(void **state)
     rig_close(&r);
 }
 
+/* Before the login one record's worth, in however few pieces it comes. */
+static void test_in_reads_little_at_first(void **state)
+{
+    (void)state;
+    struct rig r;
+    static uint8_t in[40 * 1004];
+    size_t len = 0, bytes;
+    bool more = true;
+    rig_open(&r, SOCK_STREAM);
+    r.s.secrets = true;
+    while (len < sizeof in)
+        len += data_packet(in + len, 1000);
+    peer_sends(&r, in, len);
+    for (size_t left = len; left; left -= bytes) {
+        assert_int_equal(tunnel_receive(&r.s, &r.sink, &more, &bytes), left < TLS_RECORD_MAX ? ERR_AGAIN : 0);
+        assert_int_equal(bytes, left < TLS_RECORD_MAX ? left : TLS_RECORD_MAX);
+    }
+    assert_int_equal(r.seen.n, 40);
+    rig_close(&r);
+}
+
 static void test_in_stops_when_done(void **state)
 {
     (void)state;
@@ -583,6 +604,7 @@ int main(void)
         cmocka_unit_test(test_in_largest_packet),
         cmocka_unit_test(test_in_full_read_behind_left),
         cmocka_unit_test(test_in_reads_are_bounded),
+        cmocka_unit_test(test_in_reads_little_at_first),
         cmocka_unit_test(test_in_stops_when_done),
         cmocka_unit_test(test_in_framing_lost),
         cmocka_unit_test(test_in_closed),
