@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "ip/cut.h"
+#include "ip/fq.h"
 #include "tun/queue.h"
 
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
@@ -170,6 +171,53 @@ static void test_no_memory(void **state)
     rig_close(&r);
 }
 
+/* A call's packets that nobody fetches make room for what comes, oldest first; the buffer in hand stays the same. */
+static void test_makes_room(void **state)
+{
+    (void)state;
+    enum { N = 40 };
+    static const struct virtio_net_hdr none = { 0 };
+    static uint8_t packet[40000] = { 0x45, 0, 1000 >> 8, 1000 & 0xff };
+    struct rig r;
+    struct pktbuf *b;
+    struct fq_counts counts = { 0 };
+    struct fq *fq = malloc(sizeof *fq);
+    assert_non_null(fq);
+    rig_open(&r, 2 * PKTBUF_COST_MAX + PKTBUF_COST(256));
+    fq_init(fq, &r.pool, &counts, MTU, UINT32_MAX);
+    for (uint32_t i = 0; i < N; i++) {
+        gives(&r, &none, packet, 1000);
+        assert_int_equal(takes(&r, &b), 0);
+        assert_int_equal(cut_init(&b->cut, b->data, b->len, &b->offload, MTU), 0);
+        if (!fq_put(fq, b, i))
+            fail_msg("a packet of its own flow alone was dropped");
+    }
+    const struct pktbuf *hand = r.hand;
+    while (pktbuf_fits(&r.pool, 1000))
+        r.pool.max--; /* not one more */
+    uint32_t before = fq->bytes;
+    gives(&r, &none, packet, 1000);
+    assert_int_equal(takes(&r, &b), 0);
+    assert_ptr_equal(r.hand, hand);
+    assert_int_equal(before - fq->bytes, 1000);
+    pktbuf_free(&r.pool, b);
+    /* A large one is the buffer in hand itself; the next hand needs room, too. */
+    gives(&r, &none, packet, sizeof packet);
+    assert_int_equal(takes(&r, &b), 0);
+    assert_ptr_equal(b, hand);
+    assert_null(r.hand);
+    r.pool.max = 2 * PKTBUF_COST_MAX;
+    gives(&r, &none, packet, 1000);
+    struct pktbuf *next;
+    assert_int_equal(takes(&r, &next), ERR_NOMEM); /* room for a hand, and for no more */
+    assert_true(r.hand && !next && fq_empty(fq));
+    assert_int_equal(r.pool.used, 2 * PKTBUF_COST_MAX);
+    pktbuf_free(&r.pool, b);
+    fq_fini(fq);
+    free(fq);
+    rig_close(&r);
+}
+
 static void test_write(void **state)
 {
     (void)state;
@@ -295,9 +343,9 @@ static void test_lies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),      cmocka_unit_test(test_no_packet), cmocka_unit_test(test_memory_by_size),
-        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_write),     cmocka_unit_test(test_join),
-        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_read),      cmocka_unit_test(test_no_packet),  cmocka_unit_test(test_memory_by_size),
+        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_makes_room), cmocka_unit_test(test_write),
+        cmocka_unit_test(test_join),      cmocka_unit_test(test_lies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
