@@ -496,7 +496,7 @@ void call_settle(struct call *k)
     struct worker *w = k->c->w;
     if (!k->broken)
         expire(k);
-    if (!k->broken && tunnel_owes(&k->stream))
+    if (!k->broken && !k->blocked && tunnel_owes(&k->stream))
         call_flush(k);
     if (k->broken || (k->closing && !tunnel_owes(&k->stream))) {
         close_call(k);
@@ -514,8 +514,12 @@ void call_io(struct call *k, int events)
 {
     if (events & NET_WRITE)
         call_flush(k);
-    if (!k->broken)
-        call_receive(k); /* TLS may have waited for the socket to become writable */
+    if (!k->broken && (events & NET_READ || k->tls_writes)) {
+        if (k->up)
+            call_again(k);
+        else
+            call_receive(k);
+    }
     call_settle(k);
 }
 

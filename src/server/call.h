@@ -79,6 +79,7 @@ void call_settle(struct call *k); /* after any work on it: output, deadlines, it
 /* data.c */
 void call_up_begins(struct call *k, uint64_t now_us);            /* the user's rate up, from now on */
 void call_receive(struct call *k);                               /* socket -> TUN */
+void call_again(struct call *k);                                 /* the same in its turn */
 void call_early(struct call *k, struct rd early);                /* bytes that came with the HTTP request */
 void call_queue(struct call *k, const void *packet, size_t len); /* control, or the HTTP answer; ends who is deaf */
 void call_flush(struct call *k);                                 /* control packets, and what TLS has left */

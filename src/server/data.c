@@ -1,6 +1,7 @@
 /*
  * HOT PATH: packets between the TUN queue and the TLS streams of this worker's calls. No allocation, lock, log line or
- * system call for a packet; packets for another worker's calls are handed over a list at a time.
+ * system call for a packet (but a lock for IPv6, whose link-local packets are few); packets for another worker's calls
+ * are handed over a list at a time.
  *
  * From the TUN packets come into the queues of calls (data_from_tun); once in a turn of the loop the calls that have
  * some are served in turns (data_turn). More is read than is sent: when the worker is the bottleneck, what waits is
@@ -14,6 +15,9 @@
 #include "net/tcp.h"
 #include "server/call.h"
 
+#define IN_BYTES      (512u << 10) /* from sockets in a turn, and */
+#define IN_FRAMES     2048         /* packets: small ones cost as much as large ones */
+#define IN_SMALL      1000         /* so many of them at once: its next read is a small one */
 #define TUN_READS     1024         /* packets or super-packets from the TUN in a wake-up, and */
 #define TUN_BYTES     (1u << 20)   /* bytes */
 #define TURN_BYTES    (256u << 10) /* to sockets in a turn */
@@ -51,7 +55,7 @@ static void deactivate(struct call *k)
     w->n_active--;
 }
 
-static void again(struct call *k)
+void call_again(struct call *k)
 {
     struct worker *w = k->c->w;
     if (k->again)
@@ -100,7 +104,7 @@ void call_resume(struct call *k, uint64_t now_ms)
     }
     if (k->read_at_ms && now_ms >= k->read_at_ms) {
         k->read_at_ms = 0;
-        again(k); /* it may be decrypted already */
+        call_again(k); /* it may be decrypted already */
     }
 }
 
@@ -141,41 +145,64 @@ void call_flush(struct call *k)
     after_send(k, state == TUNNEL_MORE && paced ? TUNNEL_PACED : state);
 }
 
+static void to_old(struct call *k)
+{
+    struct worker *w = k->c->w;
+    k->active = true;
+    k->fresh = false;
+    TAILQ_INSERT_TAIL(&w->active, k, active_link);
+    w->n_active++;
+}
+
 static void send_in_turn(struct worker *w)
 {
     uint64_t now = now_us();
     size_t quantum = w->n_active > TURN_BYTES / QUANTUM ? QUANTUM_SMALL : QUANTUM, done = 0, sent;
     struct call *k;
     while (done < TURN_BYTES && ((k = TAILQ_FIRST(&w->fresh)) || (k = TAILQ_FIRST(&w->active)))) {
+        bool was_fresh = k->fresh;
         deactivate(k);
         enum tunnel_state state = tunnel_send(&k->stream, quantum, now, &sent);
         done += sent + 1;
         if (state == TUNNEL_MORE) {
-            k->active = true;
-            k->fresh = false;
-            TAILQ_INSERT_TAIL(&w->active, k, active_link);
-            w->n_active++;
+            to_old(k);
             continue;
         }
         after_send(k, state);
+        /* Who was served first is not so again before the others had their turn (as RFC 8290 4.2 has it for flows). */
+        if (state == TUNNEL_EMPTY && was_fresh && !TAILQ_EMPTY(&w->active))
+            to_old(k);
         call_settle(k);
     }
     if (w->n_active)
         net_loop_again(&w->loop);
 }
 
-void data_turn(struct worker *w)
+/* Calls with something to read, first come, first served; those that come back during this turn wait for the next. */
+static void receive_in_turn(struct worker *w)
 {
     struct call *k;
-    send_in_turn(w);
-    /* Calls that had more to read; those that come back during this round wait for the next. */
-    for (unsigned n = w->n_again; n && (k = TAILQ_FIRST(&w->again)); n--) {
+    w->in_bytes = w->in_frames = 0;
+    for (unsigned n = w->n_again; n && w->in_bytes < IN_BYTES && w->in_frames < IN_FRAMES; n--) {
+        k = TAILQ_FIRST(&w->again);
+        if (!k)
+            break; /* some ended meanwhile */
         not_again(k);
-        if (k->up)
-            call_io(k, NET_READ);
-        else
+        if (k->up) {
+            call_receive(k);
+            call_settle(k);
+        } else {
             handshakes_add(&w->handshakes, k->c); /* as all that it does before */
+        }
     }
+    if (w->n_again)
+        net_loop_again(&w->loop);
+}
+
+void data_turn(struct worker *w)
+{
+    send_in_turn(w);
+    receive_in_turn(w);
 }
 
 /* ---- from the client ---- */
@@ -194,6 +221,7 @@ static void on_frame(void *arg, struct rd frame)
     struct rd whole = frame;
     struct ip_view v;
     uint16_t protocol;
+    w->in_frames++;
     if (!ppp_frame_open(&frame, &protocol))
         return;
     if (!sstp_server_may_pass(&k->sstp, protocol)) {
@@ -274,6 +302,7 @@ void call_up_begins(struct call *k, uint64_t now_us)
 static void take_from_rate(struct call *k, size_t bytes)
 {
     uint64_t now = now_us();
+    (void)bucket_left(&k->up_bucket, now); /* what it did not use is not saved up */
     bucket_take(&k->up_bucket, (uint32_t)bytes);
     uint64_t wait_us = bucket_wait_us(&k->up_bucket, now);
     k->read_at_ms = wait_us ? (now + wait_us) / 1000 + 1 : 0;
@@ -286,7 +315,11 @@ void call_receive(struct call *k)
     bool more;
     if (k->read_at_ms)
         return;
+    unsigned frames = k->c->w->in_frames;
     int rc = tunnel_receive(&k->stream, &sink, &more, &bytes);
+    frames = k->c->w->in_frames - frames;
+    k->c->w->in_bytes += bytes;
+    k->stream.small_reads = k->up_bps || frames > (k->stream.small_reads ? IN_SMALL / TUNNEL_RX_RECORDS : IN_SMALL);
     k->tls_writes = rc == ERR_AGAIN && (tls_stream_wants(k->c->tls) & NET_WRITE);
     if (rc && rc != ERR_AGAIN) {
         input_failed(k);
@@ -295,7 +328,7 @@ void call_receive(struct call *k)
     if (k->up_bps)
         take_from_rate(k, bytes);
     if (more && !k->read_at_ms)
-        again(k);
+        call_again(k);
     call_watch(k);
 }
 
@@ -328,6 +361,8 @@ static void to_client(struct call *k, struct pktbuf *b, uint64_t now)
         k->n.drop_mtu++;
     else if (rc == ERR_PEER)
         k->n.drop_odd++;
+    else if (rc == ERR_NOMEM)
+        k->c->w->counts.drop_memory++;
     else
         activate(k);
 }

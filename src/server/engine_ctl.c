@@ -26,7 +26,8 @@ struct survey {
     const char *user;                      /* disconnect: this user, or */
     uint64_t id;                           /* this call */
     unsigned hits;
-    void (*visit)(struct survey *s, struct worker *w); /* under the lock, on the worker's thread */
+    void (*visit)(struct survey *s, struct worker *w); /* under the lock, on the worker's thread; or */
+    json_t *(*collect)(const struct worker *w);        /* an array for the list, there too, without the lock */
 };
 
 struct survey_msg {
@@ -38,10 +39,15 @@ static void survey_run(struct worker *w, struct worker_msg *m)
 {
     struct survey *s = ((struct survey_msg *)(void *)m)->survey;
     free(m);
+    json_t *part = s->collect ? s->collect(w) : NULL; /* without the lock: workers do not wait for each other */
     pthread_mutex_lock(&s->lock);
-    s->visit(s, w);
+    if (s->collect)
+        json_array_extend(s->list, part);
+    else
+        s->visit(s, w);
     if (--s->missing == 0)
         pthread_cond_signal(&s->done);
+    json_decref(part); /* what it holds is the list's now; under the lock, since both count it */
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -123,17 +129,19 @@ static json_t *session_json(const struct call *k)
     return j;
 }
 
-static void visit_sessions(struct survey *s, struct worker *w)
+static json_t *collect_sessions(const struct worker *w)
 {
-    struct conn *c;
+    const struct conn *c;
+    json_t *list = json_array();
     LIST_FOREACH(c, &w->conns, link)
         if (c->call)
-            json_array_append_new(s->list, session_json(c->call));
+            json_array_append_new(list, session_json(c->call));
+    return list;
 }
 
 static int get_sessions(struct engine *e, json_t **answer)
 {
-    struct survey s = { .visit = visit_sessions, .list = json_array() };
+    struct survey s = { .collect = collect_sessions, .list = json_array() };
     if (!s.list || survey(e, &s))
         return 500;
     *answer = json_pack("{s:o}", "sessions", s.list);

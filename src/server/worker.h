@@ -88,6 +88,8 @@ struct worker {
     unsigned n_active;        /* both */
     struct call_queue again;  /* calls with input left over for the next turn */
     unsigned n_again;
+    size_t in_bytes; /* read from clients in this turn, and */
+    unsigned in_frames;
     struct log_limit log_tls, log_login, log_refused, log_calls, log_left, log_accept, log_web;
     struct worker_counts counts;
     bool draining; /* new calls get 503 */

@@ -68,7 +68,7 @@ int tunnel_receive(struct tunnel_stream *s, const struct tunnel_sink *sink, bool
     if (begin)
         memcpy(rx, s->left, begin);
     /* Who has not logged in is not worth more at a time: the calls wait meanwhile. */
-    size_t most = s->secrets ? begin + TLS_RECORD_MAX : RX_ROOM;
+    size_t most = s->secrets || s->small_reads ? begin + TLS_RECORD_MAX : RX_ROOM;
     for (unsigned i = 0; !rc && i < TUNNEL_RX_RECORDS && have < most && !sink->done(sink->arg); i++) {
         size_t n = 0;
         rc = tls_stream_read(s->tls, rx + have, most - have, &n);

@@ -10,6 +10,7 @@
 
 #define ASK_US      (WINDOW_EVERY_MS * 1000) /* between two looks at the path, when much went out, and */
 #define ASK_SLOW_US 100000                   /* when it was not much */
+#define ASK_LATE_US 200000 /* so long after the last look it says nothing how much was delivered since */
 #define ASK_BYTES   65536
 #define ASK_LEAST   3000  /* a call that sent less since then is not asked about */
 #define TURN_US_MAX 20000 /* a longer wait for a turn is a queue after all */
@@ -83,6 +84,7 @@ int tunnel_take(struct tunnel_stream *s, struct pktbuf *b, uint64_t now_us)
         pktbuf_free(&bufs->packets, b);
         return rc;
     }
+    s->fq->max = (uint32_t)(bufs->call_max > PKTBUF_COST_MAX ? bufs->call_max : PKTBUF_COST_MAX);
     bool taken = fq_put(s->fq, pktbuf_fit(&bufs->packets, b), now_us);
     if (fq_empty(s->fq))
         release_queue(s);
@@ -134,7 +136,7 @@ static void ask_path(struct tunnel_stream *s, uint64_t now_us)
         return;
     /* When it is the peer who reads slowly, what the kernel calls the rate is that of bursts. */
     uint64_t rate = (i.delivered - before) * 2000000 / passed_us;
-    rate = rate < i.rate ? rate : i.rate;
+    rate = rate < i.rate && passed_us < ASK_LATE_US ? rate : i.rate;
     s->delivered = i.delivered;
     const struct window_sample sample = { i.rtt_us, i.min_rtt_us, i.rate, i.app_limited, i.delivered, !!s->fq };
     uint32_t was = s->window.bytes, bound = window_update(&s->window, &sample, now_us / 1000);

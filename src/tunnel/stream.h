@@ -80,8 +80,9 @@ struct tunnel_stream {
     /* in */
     uint8_t *left; /* unfinished packet between two wake-ups: TUNNEL_RX_KEEP bytes while there is one */
     size_t left_len;
-    bool secrets;  /* the owner's: passwords pass, what they passed through is wiped */
-    bool unframed; /* the peer's SSTP stream lost its framing */
+    bool secrets;     /* the owner's: passwords pass, what they passed through is wiped */
+    bool small_reads; /* the owner's: one record's worth at a time */
+    bool unframed;    /* the peer's SSTP stream lost its framing */
 };
 
 void tunnel_stream_fini(struct tunnel_stream *s); /* gives the buffers back; fine on zeros */
@@ -153,9 +154,9 @@ static inline uint8_t *tunnel_writable(const struct tunnel_stream *s, const uint
 }
 
 /*
- * Reads up to TUNNEL_RX_RECORDS records, with s->secrets one record's worth, and walks them. 0: there may be more,
- * *more: decrypted already, so that the socket does not tell; ERR_AGAIN: nothing more now (tls_stream_wants());
- * ERR_CLOSED, ERR_PEER (of TLS, or s->unframed), ERR_NOMEM: the end. *bytes: of plaintext read.
+ * Reads up to TUNNEL_RX_RECORDS records, with s->secrets or s->small_reads one record's worth, and walks them. 0: there
+ * may be more, *more: decrypted already, so that the socket does not tell; ERR_AGAIN: nothing more now
+ * (tls_stream_wants()); ERR_CLOSED, ERR_PEER (of TLS, or s->unframed), ERR_NOMEM: the end. *bytes: of plaintext read.
  */
 MUST_USE int tunnel_receive(struct tunnel_stream *s, const struct tunnel_sink *sink, bool *more, size_t *bytes);
 
