@@ -308,6 +308,22 @@ static void test_errors(void **state)
     free(data);
 }
 
+/* Behind our own goodbye there is nothing to say. */
+static void test_after_shutdown(void **state)
+{
+    (void)state;
+    for (size_t v = 0; v < 2; v++) {
+        struct conn k;
+        ready(&k, versions[v]);
+        assert_int_equal(tls_stream_shutdown(k.s), 0);
+        tls_stream_begin(k.s);
+        assert_int_equal(tls_stream_record(k.s, "late", 4), ERR_PEER);
+        assert_int_equal(tls_stream_end(k.s), ERR_PEER);
+        assert_false(tls_stream_unsent(k.s));
+        conn_close(&k);
+    }
+}
+
 /* The same face without TLS: the bytes themselves. */
 static void test_plain(void **state)
 {
@@ -332,8 +348,10 @@ static void test_plain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_system_call), cmocka_unit_test(test_small_fragments), cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_new_keys),        cmocka_unit_test(test_errors),          cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_one_system_call), cmocka_unit_test(test_small_fragments),
+        cmocka_unit_test(test_parts),           cmocka_unit_test(test_new_keys),
+        cmocka_unit_test(test_errors),          cmocka_unit_test(test_after_shutdown),
+        cmocka_unit_test(test_plain),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -462,11 +462,12 @@ static void test_late(void **state)
             r.bufs.call_max = RIG_ALL;
             tunnel_up(&r.s, turns ? 0 : 140000, 1000000); /* 100 packets a second, and 200 come */
             for (uint64_t now = 1000000; now < 4000000; now += 20000) {
-                for (int i = 0; i < 4; i++) {
+                for (int i = put ? 4 : 6; i; i--) { /* two more than go: what waits is never too little to count */
                     ip_packet(packet, 4, 1392, put++, ecn ? 2 : 0);
                     assert_int_equal(tunnel_take(&r.s, buf_of(&r, packet, 1392, &none), now), 0);
                 }
-                (void)send_now(&r, 65536, turns ? now + 19999 : now);
+                enum tunnel_state is = send_now(&r, 4 * 1400, turns ? now + 19999 : now);
+                assert_true(is == TUNNEL_MORE || (is == TUNNEL_PACED && !turns));
                 while (reader_read(&peer, r.peer, 1 << 20))
                     ;
             }
@@ -479,16 +480,40 @@ static void test_late(void **state)
     }
 }
 
+/* What comes while the socket is full waits for that, not for its turn. */
+static void test_full_socket_is_no_turn(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, SOCK_STREAM);
+    assert_int_equal(take_ip(&r, 4, 1392, 0, 5), 0);
+    assert_int_equal(r.s.ready_us, 5);
+    for (uint32_t i = 1; send_now(&r, ALL, 6) != TUNNEL_BLOCKED; i++)
+        assert_true(i < 1000 && !take_ip(&r, 4, 1392, i, 6));
+    assert_null(r.s.fq);
+    assert_int_equal(take_ip(&r, 4, 1392, 0, 7), 0);
+    assert_int_equal(r.s.ready_us, 0);
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_header),        cmocka_unit_test(test_system_calls),
-        cmocka_unit_test(test_control_first), cmocka_unit_test(test_budget),
-        cmocka_unit_test(test_burst),         cmocka_unit_test(test_partial_writes),
-        cmocka_unit_test(test_rate),          cmocka_unit_test(test_rate_not_for_control),
-        cmocka_unit_test(test_memory),        cmocka_unit_test(test_memory_of_all),
-        cmocka_unit_test(test_mtu),           cmocka_unit_test(test_super_packets),
-        cmocka_unit_test(test_lies),          cmocka_unit_test(test_late),
+        cmocka_unit_test(test_header),
+        cmocka_unit_test(test_system_calls),
+        cmocka_unit_test(test_control_first),
+        cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_burst),
+        cmocka_unit_test(test_partial_writes),
+        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_rate_not_for_control),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory_of_all),
+        cmocka_unit_test(test_mtu),
+        cmocka_unit_test(test_super_packets),
+        cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_full_socket_is_no_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

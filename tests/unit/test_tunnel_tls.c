@@ -247,25 +247,30 @@ static void shake_hands(struct tls_stream *s, struct tls_stream *c)
     assert_int_equal(b, 0);
 }
 
-static void both_ways(int version, int buffer, uint32_t packets)
+static void open_both(struct end end[2], int version, int buffer, struct tls_client **client)
 {
-    static struct end end[2];
     struct tls_client_cfg cfg = { .insecure = true, .min_version = version, .max_version = version };
-    struct tls_client *client = NULL;
     char err[256];
     int fd[2];
     tcp_pair(fd, buffer);
-    assert_int_equal(tls_client_new(&cfg, &client, err, sizeof err), 0);
+    assert_int_equal(tls_client_new(&cfg, client, err, sizeof err), 0);
     end_begin(&end[0], fd[0], tls_stream_new(certs, fd[0], &(struct tls_where){ 0 }));
-    end_begin(&end[1], fd[1], tls_stream_new_client(client, fd[1], "tunnel", true));
+    end_begin(&end[1], fd[1], tls_stream_new_client(*client, fd[1], "tunnel", true));
     shake_hands(end[0].r.s.tls, end[1].r.s.tls);
-    uint64_t now_us = 1000000;
     for (int i = 0; i < 2; i++) {
         struct end *e = &end[i];
         e->in = (struct reader){ .ip = hear_ip, .arg = e };
         e->sink = (struct tunnel_sink){ hear_control, hear_frame, hear_walked, hear_all, e };
-        tunnel_up(&e->r.s, 0, now_us);
+        tunnel_up(&e->r.s, 0, 1000000);
     }
+}
+
+static void both_ways(int version, int buffer, uint32_t packets)
+{
+    static struct end end[2];
+    struct tls_client *client = NULL;
+    uint64_t now_us = 1000000;
+    open_both(end, version, buffer, &client);
     for (unsigned idle = 0; !is_quiet(&end[0], &end[1], packets) || !is_quiet(&end[1], &end[0], packets);
          now_us += flow_below(&rnd, 3000)) {
         uint64_t heard = end[0].packets + end[1].packets;
@@ -276,7 +281,7 @@ static void both_ways(int version, int buffer, uint32_t packets)
         }
         idle = heard == end[0].packets + end[1].packets ? idle + 1 : 0;
         if (idle > 1000) { /* the machine is busy, or nobody told that there is more */
-            struct pollfd p[2] = { { fd[0], POLLIN, 0 }, { fd[1], POLLIN, 0 } };
+            struct pollfd p[2] = { { end[0].r.fd, POLLIN, 0 }, { end[1].r.fd, POLLIN, 0 } };
             (void)poll(p, 2, 10);
         }
         assert_true(idle < 3000);
@@ -306,11 +311,49 @@ static void test_tls13(void **state)
     both_ways(0x0304, 16384, 5000);
 }
 
+/* Many small records, read from the socket at once: nobody is told by the socket of those that are left. */
+static void test_more(void **state)
+{
+    (void)state;
+    enum { N = 5 * TUNNEL_RX_RECORDS + 1 };
+    static struct end end[2];
+    static const int versions[] = { 0x0303, 0x0304 };
+    for (int v = 0; v < 2; v++) {
+        struct tls_client *client = NULL;
+        size_t sent, bytes;
+        open_both(end, versions[v], 1 << 18, &client);
+        while (end[0].put < N) {
+            static const struct offload none = { .gso = OFFLOAD_NONE };
+            uint8_t packet[100];
+            ip_packet(packet, 4, sizeof packet, end[0].put++, 0);
+            assert_int_equal(tunnel_take(&end[0].r.s, buf_of(&end[0].r, packet, sizeof packet, &none), 1000000), 0);
+            assert_int_equal(tunnel_send(&end[0].r.s, 1, 1000000, &sent), TUNNEL_EMPTY);
+        }
+        end[1].in.ip = NULL;
+        for (unsigned i = 0; end[1].in.packets < N; i++) {
+            struct pollfd p = { end[1].r.fd, POLLIN, 0 };
+            assert_true(end[1].more || poll(&p, 1, 5000) == 1);
+            int rc = tunnel_receive(&end[1].r.s, &end[1].sink, &end[1].more, &bytes);
+            assert_true(rc == 0 || rc == ERR_AGAIN);
+            assert_true(i < 100 && bytes <= TUNNEL_RX_RECORDS * 108);
+        }
+        if (end[1].more) /* the last record ended a batch */
+            assert_int_equal(tunnel_receive(&end[1].r.s, &end[1].sink, &end[1].more, &bytes), ERR_AGAIN);
+        assert_false(end[1].more);
+        for (int i = 0; i < 2; i++) {
+            assert_idle(&end[i].r);
+            rig_close(&end[i].r);
+        }
+        tls_client_free(client);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tls12),
         cmocka_unit_test(test_tls13),
+        cmocka_unit_test(test_more),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

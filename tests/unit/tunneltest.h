@@ -213,7 +213,7 @@ static inline void reader_packet(struct reader *p, const struct sstp_pkt *pkt)
     }
     struct rd ip = pkt->payload;
     uint16_t protocol;
-    uint8_t first;
+    uint8_t first = 0;
     assert_true(rd_left(&ip) > 4 && ip.p[0] == 0xff && ip.p[1] == 0x03); /* not compressed */
     assert_true(ppp_frame_open(&ip, &protocol) && rd_peek_u8(&ip, &first));
     assert_int_equal(protocol, first >> 4 == 4 ? PPP_IP : PPP_IPV6);
