@@ -81,8 +81,8 @@ def bottleneck(bring, quick, tool):
 def behind(p, direction, quick, tool):
     p.lab.bottleneck(direction, RATE)
     idle = ping(p, p.lab.c, 50)
-    with Load(p, p.lab.c, tool, direction, 1.5):
-        loaded = ping(p, p.lab.c, 100 if quick else 150, 0.015)
+    with Load(p, p.lab.c, tool, direction, 3):  # a queue is looked at for a second before it is bounded
+        loaded = ping(p, p.lab.c, 100 if quick else 250)
     p.lab.bottleneck(direction, None)
     return {"idle_p50_ms": idle["p50_ms"], "idle_p99_ms": idle["p99_ms"], "p50_ms": loaded["p50_ms"],
             "p99_ms": loaded["p99_ms"], "added_p50_ms": loaded["p50_ms"] - idle["p50_ms"],

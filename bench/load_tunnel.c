@@ -332,7 +332,7 @@ static void init(struct tunnel *t)
     t->join = (struct join){ .write = to_tun, .arg = t, .tcp = true };
     t->join.udp = ioctl(t->tun, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) == 0;
     t->calls = zeros(n, sizeof *t->calls);
-    t->by_ip = zeros(1 << 16, sizeof *t->by_ip);
+    t->by_ip = zeros(1 << 16, sizeof *t->by_ip); /* NOLINT(bugprone-sizeof-expression): of pointers */
     t->ready = zeros(n, sizeof *t->ready);
     t->filled = zeros(n, sizeof *t->filled);
     t->ready_list = zeros(n, sizeof *t->ready_list);

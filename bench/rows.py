@@ -5,7 +5,6 @@ import itertools
 import json
 import statistics
 
-import lab
 from lab import Failed, INSIDE, cpu_seconds
 
 DIRECTIONS = ("up", "down")

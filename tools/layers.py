@@ -31,7 +31,7 @@ MAY_INCLUDE = {
 # What of libc a protocol core may call: it touches memory and nothing else.
 PURE = set("""
 malloc calloc realloc free memcpy memmove memset memcmp memchr memrchr bcmp strlen strnlen strchr strrchr strcmp strncmp
-strcasecmp strncasecmp strdup strndup snprintf vsnprintf inet_ntop inet_pton __assert_fail __stack_chk_fail
+strcasecmp strncasecmp strpbrk strdup strndup snprintf vsnprintf inet_ntop inet_pton __assert_fail __stack_chk_fail
 _GLOBAL_OFFSET_TABLE_ __cpu_model __cpu_indicator_init
 """.split())  # the last two: what the CPU can (__builtin_cpu_supports)
 # And what of base it may not: these set the process up, from files and random sources.

@@ -116,10 +116,10 @@ static json_t *session_json(const struct call *k)
                           (json_int_t)((now - k->started_ms) / 1000), "rx_packets", (json_int_t)n->rx_packets,
                           "rx_bytes", (json_int_t)n->rx_bytes, "tx_packets", (json_int_t)k->stream.packets, "tx_bytes",
                           (json_int_t)k->stream.bytes, "drop_source", (json_int_t)n->drop_source, "drop_gate",
-                          (json_int_t)n->drop_gate, "drop_queue", (json_int_t)(d->drop_full + d->drop_late), "drop_mtu",
-                          (json_int_t)n->drop_mtu, "worker", (int)c->w->index, "mru", (int)ppp_link_peer_mru(k->ppp),
-                          "tls", tls_stream_version(c->tls), "phase", ppp_link_phase(k->ppp), "correlation",
-                          text_json(c->log.corr), "ipv6", k->ip6_up);
+                          (json_int_t)n->drop_gate, "drop_queue", (json_int_t)d->drop_full + (json_int_t)d->drop_late,
+                          "drop_mtu", (json_int_t)n->drop_mtu, "worker", (int)c->w->index, "mru",
+                          (int)ppp_link_peer_mru(k->ppp), "tls", tls_stream_version(c->tls), "phase",
+                          ppp_link_phase(k->ppp), "correlation", text_json(c->log.corr), "ipv6", k->ip6_up);
     json_t *more =
         json_pack("{s:I s:I s:I s:I s:I s:I s:o s:o}", "queued", (json_int_t)tunnel_queued(&k->stream), "drop_odd",
                   (json_int_t)n->drop_odd, "drop_full", (json_int_t)d->drop_full, "drop_late", (json_int_t)d->drop_late,

@@ -18,8 +18,8 @@
 #define ACCEPTS_PER_WAKEUP 16
 #define STOP_MS            5000
 #define ACCEPT_PAUSE_MS    100
-#define TRIM_BYTES         (4u << 20) /* of waiting packets: when they are gone, and TRIM_MS later, memory is given back */
-#define TRIM_MS            2000
+#define TRIM_BYTES         (4u << 20) /* of waiting packets: when they are gone, memory is given back, but */
+#define TRIM_MS            2000       /* later */
 
 /* ---- sources ---- */
 

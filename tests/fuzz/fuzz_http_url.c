@@ -18,7 +18,7 @@ static void check(bool ok)
 
 static void check_taken(const struct http_url *u, const char *list)
 {
-    struct http_url again;
+    struct http_url again = { 0 };
     char authority[264], text[1024], why[128];
     http_url_authority(u, authority, sizeof authority);
     check(u->host[0] && u->port && !(u->ip4 && u->ip6) && (!u->path[0] || u->path[0] == '/'));

@@ -188,7 +188,7 @@ static inline struct pktbuf *buf_of(struct rig *r, const uint8_t *packet, uint32
 static inline int take_ip(struct rig *r, uint8_t version, uint32_t len, uint32_t number, uint64_t now_us)
 {
     static const struct offload none = { .gso = OFFLOAD_NONE };
-    uint8_t packet[4096];
+    uint8_t packet[4096] = { 0 };
     return tunnel_take(&r->s, buf_of(r, packet, ip_packet(packet, version, len, number, 0), &none), now_us);
 }
 
