@@ -122,6 +122,11 @@ static void machine_net(void)
                          " && ip route add default via 192.0.2.1 metric 100"
                          " && ip -6 route add default via 2001:db8:1::1"),
                      0);
+    /* Carriers come when the kernel comes to it; a route that waits for one looks different. */
+    assert_int_equal(run("for i in $(seq 150); do"
+                         " ip -o link | grep -v ' lo:' | grep -q -e NO-CARRIER -e 'state [DL]' || exit 0; sleep 0.02;"
+                         " done; exit 1"),
+                     0);
 }
 
 static int setup(void **state)
