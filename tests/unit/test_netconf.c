@@ -508,7 +508,10 @@ static void interface_taken(void **state)
 static bool changed(struct machine *m)
 {
     struct pollfd p = { .fd = netconf_watch_fd(m->n), .events = POLLIN };
-    return poll(&p, 1, 3000) == 1 && netconf_watch(m->n);
+    while (poll(&p, 1, 3000) == 1)
+        if (netconf_watch(m->n)) /* false: of the other end, or nothing that counts */
+            return true;
+    return false;
 }
 
 static void settle(struct machine *m)
