@@ -96,12 +96,13 @@ def test_slow_readers(lab, gh):
         with st.flood(lab, [f"10.77.0.{n}" for n in (201, 202, 203)]):  # the same work, for nobody
             alone = st.rate_down(c.ns, 2)
         before = st.memory_kib(gh)
-        stack.enter_context(Slowly(2000, 0.05, [calls[1].s.fileno()]))
-        stack.enter_context(Slowly(1, 0.02, [calls[2].s.fileno()]))
         with contextlib.ExitStack() as floods:
             taken = server.sent
             for k in calls:
                 deaf_flow(floods, k)
+            # From now on past TLS: a flow's beginning was still read through it.
+            stack.enter_context(Slowly(2000, 0.05, [calls[1].s.fileno()]))
+            stack.enter_context(Slowly(1, 0.02, [calls[2].s.fileno()]))
             wait_for(lambda: server.sent - taken > 3 << 20, 5, "flows to those who do not read")
             floods.enter_context(st.flood(lab, addresses))
             time.sleep(0.5)
