@@ -103,7 +103,7 @@ def test_slow_readers(lab, gh):
             # From now on past TLS: a flow's beginning was still read through it.
             stack.enter_context(Slowly(2000, 0.05, [calls[1].s.fileno()]))
             stack.enter_context(Slowly(1, 0.02, [calls[2].s.fileno()]))
-            wait_for(lambda: server.sent - taken > 3 << 20, 5, "flows to those who do not read")
+            wait_for(lambda: server.sent - taken > 3 << 20, 15, "flows to those who do not read")
             floods.enter_context(st.flood(lab, addresses))
             time.sleep(0.5)
             pings = st.Pings(c.ns)
