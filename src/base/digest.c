@@ -1,7 +1,8 @@
 #include "base/digest.h"
 
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <openssl/provider.h>
 
 #include "base/ct.h"
@@ -10,8 +11,22 @@ static OSSL_LIB_CTX *legacy_ctx;
 static OSSL_PROVIDER *legacy_prov, *legacy_default;
 static EVP_MD *md[4];
 static EVP_CIPHER *des_ecb;
+static EVP_MAC_CTX *hmac[4]; /* without a key, to be copied: finding HMAC and its hash by name costs more than a MAC */
 
 static const size_t md_len[4] = { MD4_LEN, MD5_LEN, SHA1_LEN, SHA256_LEN };
+
+static EVP_MAC_CTX *hmac_new(char *hash)
+{
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, hash, 0),
+                            OSSL_PARAM_construct_end() };
+    EVP_MAC_free(mac);
+    if (ctx && EVP_MAC_CTX_set_params(ctx, params) == 1)
+        return ctx;
+    EVP_MAC_CTX_free(ctx);
+    return NULL;
+}
 
 int digest_init(void)
 {
@@ -28,20 +43,26 @@ int digest_init(void)
         md[DIGEST_SHA1] = EVP_MD_fetch(NULL, "SHA1", NULL);
         md[DIGEST_SHA256] = EVP_MD_fetch(NULL, "SHA256", NULL);
         des_ecb = EVP_CIPHER_fetch(legacy_ctx, "DES-ECB", NULL);
+        char sha1[] = "SHA1", sha256[] = "SHA256";
+        hmac[DIGEST_SHA1] = hmac_new(sha1);
+        hmac[DIGEST_SHA256] = hmac_new(sha256);
     }
+    bool ok = des_ecb && hmac[DIGEST_SHA1] && hmac[DIGEST_SHA256];
     for (int i = 0; i < 4; i++)
-        if (!md[i] || !des_ecb) {
-            digest_fini();
-            return ERR_SYSTEM;
-        }
-    return 0;
+        ok = ok && md[i];
+    if (ok)
+        return 0;
+    digest_fini();
+    return ERR_SYSTEM;
 }
 
 void digest_fini(void)
 {
     for (int i = 0; i < 4; i++) {
         EVP_MD_free(md[i]);
+        EVP_MAC_CTX_free(hmac[i]);
         md[i] = NULL;
+        hmac[i] = NULL;
     }
     EVP_CIPHER_free(des_ecb);
     des_ecb = NULL;
@@ -72,12 +93,16 @@ int digest(enum digest_alg alg, const struct digest_part *parts, size_t n, uint8
 
 int digest_hmac(enum digest_alg alg, const void *key, size_t key_len, const void *msg, size_t msg_len, uint8_t *out)
 {
-    unsigned len = 0;
-    if (!md[alg])
+    if (!hmac[alg])
         return ERR_BUG;
-    if (!HMAC(md[alg], key, (int)key_len, msg, msg_len, out, &len) || len != md_len[alg])
-        return ERR_SYSTEM;
-    return 0;
+    EVP_MAC_CTX *ctx = EVP_MAC_CTX_dup(hmac[alg]);
+    if (!ctx)
+        return ERR_NOMEM;
+    size_t len = 0;
+    bool ok = EVP_MAC_init(ctx, key, key_len, NULL) == 1 && EVP_MAC_update(ctx, msg, msg_len) == 1 &&
+              EVP_MAC_final(ctx, out, &len, md_len[alg]) == 1 && len == md_len[alg];
+    EVP_MAC_CTX_free(ctx);
+    return ok ? 0 : ERR_SYSTEM;
 }
 
 /* Seven key bits a byte, from the top; the parity bit is left zero, DES does not look at it. */

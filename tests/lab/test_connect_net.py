@@ -581,7 +581,8 @@ def test_whole_group_is_told(lab, gh):
         c.wait_up()
         since = gh.mark()
         for pid in (c.proc.pid, c.engine_pid(), c.proc.pid):
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # on a busy machine the first may have ended it all
+                os.kill(pid, signal.SIGTERM)
             time.sleep(0.02)
         check(c.wait(15) == 0, f"{c.tail()}")
         check(c.events("down")[-1]["cause"] == "ok", f"{c.tail()}")
