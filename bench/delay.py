@@ -60,7 +60,7 @@ def latency(peers, quick, tool):
 
 
 def bottleneck(bring, quick, tool):
-    """The same behind 50 Mbit/s between client and server, on the side that sends; added is what the load adds to p50
+    """The same behind 50 Mbit/s in the middle of the path between client and server; added is what the load adds to p50
     and p99. bring(congestion) gives the peers of a laboratory with that congestion control everywhere."""
     out = {}
     for name in CONGESTION:

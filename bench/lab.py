@@ -129,9 +129,10 @@ def memory_kib(pid):
 
 class Lab:
     """client -- server -- inside, namespaces of its own, and a second client where one is wanted; everything ends with
-    close(). congestion: that of all TCP in it; None: as the machine has it."""
+    close(). congestion: that of all TCP in it; None: as the machine has it. slow: between client and server is a switch,
+    which bottleneck() makes slow."""
 
-    def __init__(self, name, work, congestion=None, second=False):
+    def __init__(self, name, work, congestion=None, second=False, slow=False):
         name += f"-{congestion}" if congestion else ""
         self.name, self.work, self.congestion = name, os.path.join(work, name), congestion
         os.makedirs(self.work, exist_ok=True)
@@ -139,6 +140,7 @@ class Lab:
         base = f"ghb{os.getpid()}-{name}"
         self.c, self.s, self.i = (f"{base}-{end}" for end in ("c", "s", "i"))
         self.c2 = f"{base}-c2" if second else None
+        self.switch = f"{base}-w" if slow else None
         try:
             self.make()
         except Failed:
@@ -146,21 +148,30 @@ class Lab:
             raise
 
     def all(self):
-        return [ns for ns in (self.c, self.s, self.i, self.c2) if ns]
+        return [ns for ns in (self.c, self.s, self.i, self.c2, self.switch) if ns]
 
     def make(self):
         for ns in self.all():
             sh("ip", "netns", "add", ns)
             sh("ip", "-n", ns, "link", "set", "lo", "up")
-        links = [(self.c, "eth0", CLIENT, self.s, "eth0", SERVER),
-                 (self.s, "eth1", "10.10.2.1", self.i, "eth0", INSIDE)]
+        links = [(self.s, "eth1", "10.10.2.1", self.i, "eth0", INSIDE)]
+        if self.switch:
+            links += [(self.c, "eth0", CLIENT, self.switch, "to-c", None),
+                      (self.s, "eth0", SERVER, self.switch, "to-s", None)]
+        else:
+            links.append((self.c, "eth0", CLIENT, self.s, "eth0", SERVER))
         if self.c2:
             links.append((self.c2, "eth0", CLIENT2, self.s, "eth2", SERVER2))
         for a, da, aa, b, db, ab in links:
             sh("ip", "-n", a, "link", "add", da, "type", "veth", "peer", "name", db, "netns", b)
             for ns, dev, addr in ((a, da, aa), (b, db, ab)):
-                sh("ip", "-n", ns, "addr", "add", f"{addr}/24", "dev", dev)
+                if addr:
+                    sh("ip", "-n", ns, "addr", "add", f"{addr}/24", "dev", dev)
                 sh("ip", "-n", ns, "link", "set", dev, "up")
+        if self.switch:
+            sh("ip", "-n", self.switch, "link", "add", "br0", "up", "type", "bridge")
+            for dev in ("to-c", "to-s"):
+                sh("ip", "-n", self.switch, "link", "set", dev, "master", "br0")
         sh("ip", "-n", self.i, "route", "add", "default", "via", "10.10.2.1")
         if self.c2:
             sh("ip", "-n", self.c2, "route", "add", CLIENT_NET, "via", SERVER2)
@@ -176,13 +187,13 @@ class Lab:
                 sh("ip", "-n", ns, "route", "replace", *words, "congctl", self.congestion)
 
     def bottleneck(self, direction, rate):
-        """A slow link between client and server, for what goes in one direction; rate None: as before."""
-        for ns in (self.c, self.s):
-            sh("tc", "-n", ns, "qdisc", "del", "dev", "eth0", "root", check=False)
+        """A slow link in the switch, for what goes in one direction; rate None: as before. Not on the sender's own
+        device: there TCP itself sees what waits, and keeps it short."""
+        for dev in ("to-c", "to-s"):
+            sh("tc", "-n", self.switch, "qdisc", "del", "dev", dev, "root", check=False)
         if rate:
-            ns = self.c if direction == "up" else self.s
-            sh("tc", "-n", ns, "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", rate, "burst", "32k", "latency",
-               "100ms")
+            sh("tc", "-n", self.switch, "qdisc", "add", "dev", "to-s" if direction == "up" else "to-c", "root", "tbf",
+               "rate", rate, "burst", "32k", "latency", "100ms")
 
     def run(self, ns, *cmd, check=True):
         return sh("ip", "netns", "exec", ns, *cmd, check=check)

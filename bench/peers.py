@@ -16,9 +16,9 @@ class Peer:
     rows, often, needs = ("tcp",), False, ()
     second = False
 
-    def __init__(self, work, build, certs, congestion=None):
+    def __init__(self, work, build, certs, congestion=None, slow=False):
         self.build, self.certs = build, certs
-        self.lab = Lab(self.key, work, congestion, self.second)
+        self.lab = Lab(self.key, work, congestion, self.second, slow)
         self.server = self.client = None
         try:
             self.up()

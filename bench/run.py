@@ -129,7 +129,7 @@ class Bench:
         self.with_server(all_peers.GatehousePair, second=(delay.second, tcp, udp), flood=(delay.flood, tcp, udp))
         self.tunnels(tcp, udp)
         self.row("bottleneck", delay.bottleneck,
-                 lambda congestion: self.bring_all("bottleneck", congestion), self.quick, tcp)
+                 lambda congestion: self.bring_all("bottleneck", congestion, True), self.quick, tcp)
         if set(WEB_ROWS) & set(self.want):
             self.web()
 

@@ -23,6 +23,9 @@ void net_tcp_lowat(int fd, uint32_t bytes);
 /*
  * Unsent and unacknowledged bytes together stay at about `bytes` (SO_SNDBUF); 0: as the kernel tunes it, again
  * (SO_BUF_LOCK; before Linux 5.15 a bound stays, as large as allowed). False: refused.
+ *
+ * Only sends with MSG_EOR are held: others join the last buffer of the socket while that has room, and nobody asks how
+ * much there is. On a path where something always waits unsent that is for ever.
  */
 bool net_tcp_hold(int fd, uint32_t bytes);
 

@@ -381,6 +381,11 @@ bool tls_stream_unsent(const struct tls_stream *s)
     return wire_unsent(&s->wire);
 }
 
+void tls_stream_held(struct tls_stream *s, bool held)
+{
+    s->wire.apart = held;
+}
+
 void tls_stream_bulk(struct tls_stream *s)
 {
     if (s->ssl)

@@ -71,6 +71,9 @@ MUST_USE int tls_stream_end(struct tls_stream *s);
 MUST_USE int tls_stream_flush(struct tls_stream *s);
 bool tls_stream_unsent(const struct tls_stream *s);
 
+/* Sends are held to the bound of the socket (net_tcp_hold()), or not. */
+void tls_stream_held(struct tls_stream *s, bool held);
+
 /* From now on much is read: larger reads from the socket, whose buffer is held only while something waits in it. */
 void tls_stream_bulk(struct tls_stream *s);
 

@@ -19,7 +19,7 @@ static ssize_t socket_send(const struct wire *w, const void *buf, size_t n)
 {
     ssize_t rc;
     do
-        rc = send(w->fd, buf, n, MSG_NOSIGNAL);
+        rc = send(w->fd, buf, n, MSG_NOSIGNAL | (w->apart ? MSG_EOR : 0));
     while (rc < 0 && errno == EINTR);
     return rc;
 }

@@ -17,6 +17,7 @@ struct wire { /* a member of its owner's structure, at one place until the BIO i
     int fd;
     bool eof;
     bool gathering;
+    bool apart;    /* each send is a buffer of its own in the kernel */
     uint8_t *kept; /* NULL, or what waits for the socket: [kept_off, kept_len) */
     size_t kept_off, kept_len;
 };

@@ -105,14 +105,14 @@ void tunnel_up(struct tunnel_stream *s, uint64_t rate, uint64_t now_us)
  * Where the socket was full since the last look, it keeps what the path carries in LOWAT_US, and a slow path gets small
  * writes. Where it never was, the path takes what comes at once: nothing waits there, and larger writes cost less.
  */
-static void set_lowat(struct tunnel_stream *s, uint64_t rate)
+static void set_lowat(struct tunnel_stream *s, uint64_t rate, bool full)
 {
-    uint64_t keep = s->was_full ? rate * LOWAT_US / 1000000 : (uint64_t)s->lowat * 2;
+    uint64_t keep = full ? rate * LOWAT_US / 1000000 : (uint64_t)s->lowat * 2;
     uint32_t lowat = keep < LOWAT_MIN ? LOWAT_MIN : keep > LOWAT_MAX ? LOWAT_MAX : (uint32_t)keep;
     bool more = lowat > s->lowat + s->lowat / 2, less = lowat < s->lowat / 2;
-    if (s->was_full && !rate)
+    if (full && !rate)
         return;
-    s->burst = !s->was_full || rate >= SLOW_RATE ? 0 : lowat < TLS_RECORD_MAX ? lowat : TLS_RECORD_MAX;
+    s->burst = !full || rate >= SLOW_RATE ? 0 : lowat < TLS_RECORD_MAX ? lowat : TLS_RECORD_MAX;
     if (!more && !less)
         return;
     net_tcp_lowat(tls_stream_fd(s->tls), lowat);
@@ -138,17 +138,20 @@ static void ask_path(struct tunnel_stream *s, uint64_t now_us)
     uint64_t rate = (i.delivered - before) * 2000000 / passed_us;
     rate = rate < i.rate && passed_us < ASK_LATE_US ? rate : i.rate;
     s->delivered = i.delivered;
-    const struct window_sample sample = { i.rtt_us, i.min_rtt_us, i.rate, i.app_limited, i.delivered, !!s->fq };
+    const struct window_sample sample = { i.rtt_us, i.min_rtt_us, i.rate, i.app_limited, i.delivered, s->was_full };
     uint32_t was = s->window.bytes, bound = window_update(&s->window, &sample, now_us / 1000);
-    if (bound != was)
+    if (bound != was) {
         net_tcp_hold(tls_stream_fd(s->tls), bound);
+        tls_stream_held(s->tls, bound);
+    }
     s->path_us = window_path_delay_us(&s->window, &sample);
+    bool full = s->was_full;
+    s->was_full = false;
     if (bound) { /* small writes follow small acknowledgements, and what the kernel calls the rate is theirs */
         s->burst = window_chunk(&s->window, TLS_RECORD_MAX);
         return;
     }
-    set_lowat(s, rate);
-    s->was_full = false;
+    set_lowat(s, rate, full);
 }
 
 /* ---- records ---- */

@@ -229,7 +229,7 @@ static void bounded_grow(struct window *w, uint64_t rate, uint64_t now_ms)
 static bool foreign(struct window *w, const struct window_sample *s, uint64_t now_ms)
 {
     uint64_t own_us = w->usual ? (uint64_t)w->bytes * 3 / 2 * 1000000 / w->usual : 0;
-    bool more = s->rtt_us > high_us(w) && s->rtt_us > own_us && now_ms - w->since_ms >= s->rtt_us / 500;
+    bool more = s->busy && s->rtt_us > high_us(w) && s->rtt_us > own_us && now_ms - w->since_ms >= s->rtt_us / 500;
     uint64_t ms = now_ms - w->more.from_ms;
 
     run_add(&w->more, more ? RUN_HIGH : RUN_NONE, s, now_ms);
@@ -268,7 +268,7 @@ static void bounded_busy(struct window *w, const struct window_sample *s, uint64
 
 static void bounded_look(struct window *w, const struct window_sample *s, uint64_t now_ms)
 {
-    bool high = s->rtt_us > high_us(w);
+    bool high = s->busy && s->rtt_us > high_us(w);
 
     if (now_ms - w->since_ms >= WINDOW_PROVEN_MS)
         w->vain = 0;

@@ -15,6 +15,7 @@
  *             something waits here: more (beyond WINDOW_MAX                                      -> LIFTED)
  *             A queue beyond what we have in flight, for WINDOW_FOREIGN_MS: another's, or the
  *             path got slower; which of them, we see later                                       -> LIFTED
+ *             (but if the bound does not bite: a queue on the way back, or we send next to nothing)
  *             A small one that lasts                                                             -> CHECKING
  *             In doubt (the base was learned, the rate fell to less than half), after a while    -> OPEN
  *             Half the rate although there is no queue: we do not understand it                  -> LIFTED
@@ -61,7 +62,7 @@ struct window_sample {   /* of one moment */
     uint64_t rate;       /* bytes a second delivered, over a round trip, as the kernel says; 0: not known */
     bool app_limited;    /* ... when we had no more to send, so that it says little */
     uint64_t delivered;  /* bytes acknowledged since the beginning; 0: none, or not known */
-    bool busy;           /* something waits here now */
+    bool busy;           /* the socket took less than there was since the last look: a bound bites, if there is one */
 };
 
 enum window_state { WINDOW_OPEN, WINDOW_CHECKING, WINDOW_BOUNDED, WINDOW_LIFTED };

@@ -170,6 +170,28 @@ static void test_hold_less_than_is_there(void **state)
     pair_free(p);
 }
 
+/* A last buffer that has room, and always will, takes nothing for long. */
+static void test_hold_with_room_in_the_last_buffer(void **state)
+{
+    struct net_tcp_info i;
+    static const char data[100000];
+    struct pair p = pair_new();
+    (void)state;
+    assert_int_equal(send(p.ours, data, sizeof(data), MSG_NOSIGNAL), sizeof(data));
+    assert_true(net_tcp_hold(p.ours, 10000));
+    size_t taken = 0;
+    for (int k = 0; k < 500; k++) {
+        char got[100];
+        ssize_t n = send(p.ours, data, sizeof(got), MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR);
+        taken += n > 0 ? (size_t)n : 0;
+        assert_int_equal(recv(p.theirs, got, sizeof(got), MSG_WAITALL), sizeof(got));
+    }
+    assert_true(net_tcp_ask(p.ours, &i));
+    assert_true(i.unsent > 10000);
+    assert_in_range(taken, 0, sizeof(data) / 1000); /* one more, before it is apart */
+    pair_free(p);
+}
+
 static void test_lifted_is_the_kernels(void **state)
 {
     int lock = -1;
@@ -226,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_lowat),
         cmocka_unit_test(test_hold),
         cmocka_unit_test(test_hold_less_than_is_there),
+        cmocka_unit_test(test_hold_with_room_in_the_last_buffer),
         cmocka_unit_test(test_lifted_is_the_kernels),
         cmocka_unit_test(test_take),
     };
