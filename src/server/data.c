@@ -459,6 +459,8 @@ void data_from_tun(struct worker *w)
         rc = tun_queue_take(&w->tun, &w->bufs.packets, &w->tun_buf, &b);
         if (rc == ERR_NOMEM)
             w->counts.drop_memory++;
+        if (rc == ERR_PEER)
+            w->counts.drop_odd++;
         if (!b)
             continue;
         bytes += b->len;

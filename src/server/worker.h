@@ -54,7 +54,7 @@ struct handover { /* packets that came in on another worker's queue; under the l
 
 struct worker_counts { /* read by others only through messages */
     uint64_t accepted, refused, tls_failed, web, calls_up, login_ok, login_failed, handed_over, unknown_dst,
-        drop_memory;
+        drop_memory, drop_odd;
 };
 
 struct worker {

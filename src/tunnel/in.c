@@ -10,8 +10,7 @@ void tunnel_in_fini(struct tunnel_stream *s)
 {
     if (!s->left)
         return;
-    if (s->secrets)
-        secret_wipe(s->left, TUNNEL_RX_KEEP); /* perhaps half a password */
+    secret_wipe(s->left, s->left_len); /* perhaps half a password, which may come again later */
     tunnel_pool_put(&s->bufs->left, s->left);
     s->left = NULL;
     s->left_len = 0;
@@ -27,8 +26,7 @@ static void keep_left(struct tunnel_stream *s, uint8_t *at, size_t left, int *rc
     } else {
         *rc = ERR_NOMEM;
     }
-    if (s->secrets)
-        secret_wipe(at, left); /* all streams' */
+    secret_wipe(at, left); /* in all streams' buffer */
 }
 
 /* Walks the first `have` bytes of rx; *left: how many at their end are an unfinished packet. */

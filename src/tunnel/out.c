@@ -283,7 +283,9 @@ enum tunnel_state tunnel_send(struct tunnel_stream *s, size_t budget, uint64_t n
         note_turn(s, now_us);
         ask_path(s, now_us);
     }
-    while (!rc && s->fq && *sent < budget) {
+    /* What is left of the budget behind whole sends is not worth another one. */
+    size_t piece = s->burst ? s->burst : TLS_RECORD_MAX;
+    while (!rc && s->fq && *sent < budget && (!*sent || *sent + piece <= budget)) {
         uint64_t wait_us = bucket_wait_us(&s->bucket, now_us);
         s->resume_us = wait_us ? now_us + wait_us : 0;
         if (wait_us)

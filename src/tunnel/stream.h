@@ -113,7 +113,10 @@ enum tunnel_state {
     TUNNEL_DEAD,    /* the stream is broken */
 };
 
-/* Sends what waits: all control packets, and about `budget` bytes of IP packets; *sent: of these. */
+/*
+ * Sends what waits: all control packets, and about `budget` bytes of IP packets, at most a record less or a packet
+ * more; *sent: of these.
+ */
 enum tunnel_state tunnel_send(struct tunnel_stream *s, size_t budget, uint64_t now_us, size_t *sent);
 
 /* Something waits that tunnel_send() could send, now or later. */
