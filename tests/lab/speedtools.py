@@ -272,10 +272,14 @@ class Router:
         self.home.close()
         self.ns.close()
 
-    def rate(self, text, burst="16kb", latency="200ms"):
-        for dev in ("lan", "wan"):
+    def rate(self, text, burst="16kb", latency="200ms", ways=("lan", "wan")):
+        """lan: to the home; wan: from it."""
+        for dev in ways:
             self.ns.sh("tc", "qdisc", "replace", "dev", dev, "root", "tbf", "rate", text, "burst", burst, "latency",
                        latency)
+
+    def wide(self, way):
+        self.ns.sh("tc", "qdisc", "del", "dev", way, "root")
 
     def lose(self, percent):
         self.ns.sh("nft", "add table ip lose; add chain ip lose f { type filter hook forward priority 0; }; "

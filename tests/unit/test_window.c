@@ -572,6 +572,17 @@ static void test_another_queue_while_bounded(void **state)
             wait_ms = (uint64_t)WINDOW_RETRY_MS << i;
     }
 
+    /* A queue on the way back, while we send little: the bound takes nothing from us, and stays. Until it does. */
+    f = feed_bounded();
+    f.s.busy = false;
+    feed(&f, 20000, 100000, 100000);
+    assert_int_equal(f.w.state, WINDOW_BOUNDED);
+    assert_int_equal(f.w.bytes, 50000);
+    assert_int_equal(f.w.vain, 0);
+    f.s.busy = true;
+    feed(&f, 200, 100000, 500000);
+    assert_int_equal(f.w.state, WINDOW_LIFTED);
+
     /* Where the queue is what our bound makes on a slow path: not another's. */
     f = feed_bounded();
     f.w.usual = 1250000;
