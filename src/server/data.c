@@ -18,9 +18,9 @@
 #define IN_BYTES      (512u << 10) /* from sockets in a turn, and */
 #define IN_FRAMES     2048         /* packets: small ones cost as much as large ones */
 #define IN_SMALL      1000         /* so many of them at once: its next read is a small one */
-#define TUN_READS     1024         /* packets or super-packets from the TUN in a wake-up, and */
-#define TUN_BYTES     (1u << 20)   /* bytes */
-#define TURN_BYTES    (256u << 10) /* to sockets in a turn */
+#define TUN_READS     512          /* packets or super-packets from the TUN in a wake-up, and */
+#define TUN_BYTES     (512u << 10) /* bytes */
+#define TURN_BYTES    (128u << 10) /* to sockets in a turn */
 #define QUANTUM       65536        /* of it a call's before the next has its turn; with many calls */
 #define QUANTUM_SMALL TLS_RECORD_MAX
 
