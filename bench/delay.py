@@ -80,7 +80,7 @@ def bottleneck(bring, quick, tool):
 
 def behind(p, direction, quick, tool):
     p.lab.bottleneck(direction, RATE)
-    idle = ping(p, p.lab.c, 50)
+    idle = ping(p, p.lab.c, 100 if quick else 250)
     with Load(p, p.lab.c, tool, direction, 3):  # a queue is looked at for a second before it is bounded
         loaded = ping(p, p.lab.c, 100 if quick else 250)
     p.lab.bottleneck(direction, None)

@@ -263,7 +263,7 @@ static void print_client_status(const struct control *c, const json_t *j)
     if (call)
         printf("traffic      %s in, %s out; %" PRId64 " packets dropped\n", bytes(num(call, "rx_bytes"), rx),
                bytes(num(call, "tx_bytes"), tx),
-               num(call, "drop_gate") + num(call, "drop_odd") + num(call, "drop_mtu"));
+               num(call, "drop_gate") + num(call, "drop_odd") + num(call, "drop_mtu") + num(call, "drop_memory"));
     if (call)
         printf("packets      offloads %s\n", str(call, "offload"));
     if (json_object_get(j, "retry_in_ms"))

@@ -447,6 +447,7 @@ static void send_packet(struct client_call *k, struct pktbuf *b, uint64_t now_us
         int rc = tunnel_take(&k->stream, b, now_us);
         k->n.drop_mtu += rc == ERR_LIMIT;
         k->n.drop_odd += rc == ERR_PEER;
+        k->n.drop_memory += rc == ERR_NOMEM;
         return;
     }
     pktbuf_free(&k->stream.bufs->packets, b);
@@ -482,6 +483,8 @@ void client_call_from_tun(struct client_call *k, uint64_t now_us)
     for (unsigned i = 0; i < TUN_READS && bytes < TUN_BYTES && rc != ERR_AGAIN && rc != ERR_SYSTEM; i++) {
         struct pktbuf *b;
         rc = tun_queue_take(k->tun, pool, &k->tun_buf, &b);
+        k->n.drop_odd += rc == ERR_PEER;
+        k->n.drop_memory += rc == ERR_NOMEM;
         if (!b)
             continue;
         bytes += b->len;

@@ -34,6 +34,7 @@ struct client_call_counts {
     uint64_t drop_gate;            /* before the call was up, or of a family that is not */
     uint64_t drop_odd;             /* no IP packets */
     uint64_t drop_mtu;             /* larger than the server takes */
+    uint64_t drop_memory;          /* no memory at all */
 };
 
 struct client_call {

@@ -34,16 +34,17 @@ static json_t *call_json(struct client_engine *e)
     race_addr_text(&e->line.to, to, sizeof to);
     const struct fq_counts *d = &k->stream.dropped;
     return json_pack(
-        "{s:s s:s s:s s:s s:s s:s s:o s:o s:b s:i s:s s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I}", "server", to,
-        "tls", tls_stream_version(e->line.tls), "cipher", tls_stream_cipher(e->line.tls), "sstp",
+        "{s:s s:s s:s s:s s:s s:s s:o s:o s:b s:i s:s s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I}", "server",
+        to, "tls", tls_stream_version(e->line.tls), "cipher", tls_stream_cipher(e->line.tls), "sstp",
         sstp_client_state_name(k->sstp.call.state), "phase", ppp_peer_phase(k->ppp), "method",
         client_method_name(ppp_peer_method(k->ppp)), "ip", ip_json(k->ip4_up ? k->ip4.ip4 : 0), "peer",
         ip_json(k->ip4_up ? k->ip4.peer : 0), "ipv6", k->ip6_up, "mtu", (int)e->mtu, "offload",
         tun_offload_text(e->tun_offload), "rx_packets", (json_int_t)n->rx_packets, "rx_bytes", (json_int_t)n->rx_bytes,
         "tx_packets", (json_int_t)k->stream.packets, "tx_bytes", (json_int_t)k->stream.bytes, "drop_gate",
-        (json_int_t)n->drop_gate, "drop_odd", (json_int_t)n->drop_odd, "drop_mtu", (json_int_t)n->drop_mtu, "queued",
-        (json_int_t)tunnel_queued(&k->stream), "drop_full", (json_int_t)d->drop_full, "drop_late",
-        (json_int_t)d->drop_late, "marked", (json_int_t)d->marked, "window", (json_int_t)k->stream.window.bytes);
+        (json_int_t)n->drop_gate, "drop_odd", (json_int_t)n->drop_odd, "drop_mtu", (json_int_t)n->drop_mtu,
+        "drop_memory", (json_int_t)n->drop_memory, "queued", (json_int_t)tunnel_queued(&k->stream), "drop_full",
+        (json_int_t)d->drop_full, "drop_late", (json_int_t)d->drop_late, "marked", (json_int_t)d->marked, "window",
+        (json_int_t)k->stream.window.bytes);
 }
 
 static json_t *status_json(struct client_engine *e)

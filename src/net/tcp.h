@@ -25,7 +25,8 @@ void net_tcp_lowat(int fd, uint32_t bytes);
  * (SO_BUF_LOCK; before Linux 5.15 a bound stays, as large as allowed). False: refused.
  *
  * Only sends with MSG_EOR are held: others join the last buffer of the socket while that has room, and nobody asks how
- * much there is. On a path where something always waits unsent that is for ever.
+ * much there is. On a path where something always waits unsent that is for ever. Small ones fill the bound with fewer
+ * bytes, since the kernel counts its own for each.
  */
 bool net_tcp_hold(int fd, uint32_t bytes);
 

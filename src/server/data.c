@@ -23,6 +23,7 @@
 #define TURN_BYTES    (128u << 10) /* to sockets in a turn */
 #define QUANTUM       65536        /* of it a call's before the next has its turn; with many calls */
 #define QUANTUM_SMALL TLS_RECORD_MAX
+#define MANY_CALLS    4 /* more than these have something to send */
 
 static uint64_t now_us(void)
 {
@@ -157,13 +158,13 @@ static void to_old(struct call *k)
 static void send_in_turn(struct worker *w)
 {
     uint64_t now = now_us();
-    size_t quantum = w->n_active > TURN_BYTES / QUANTUM ? QUANTUM_SMALL : QUANTUM, done = 0, sent;
+    size_t quantum = w->n_active > MANY_CALLS ? QUANTUM_SMALL : QUANTUM, done = 0, sent;
     struct call *k;
     while (done < TURN_BYTES && ((k = TAILQ_FIRST(&w->fresh)) || (k = TAILQ_FIRST(&w->active)))) {
         bool was_fresh = k->fresh;
         deactivate(k);
         enum tunnel_state state = tunnel_send(&k->stream, quantum, now, &sent);
-        done += sent + 1;
+        done += state == TUNNEL_MORE ? quantum : sent + 1;
         if (state == TUNNEL_MORE) {
             to_old(k);
             continue;
@@ -386,11 +387,14 @@ static void route(struct worker *w, struct pktbuf *b, struct pktbuf_list *others
     struct ip_view v;
     struct call *k = NULL;
     int owner = -1;
-    if (ip_view(rd_make(b->data, b->len), &v)) {
-        b->version = v.version;
-        b->len = v.len;
-        k = call_for(w, &v, &owner);
+    if (!ip_view(rd_make(b->data, b->len), &v)) {
+        w->counts.drop_odd++;
+        pktbuf_free(&w->bufs.packets, b);
+        return;
     }
+    b->version = v.version;
+    b->len = v.len;
+    k = call_for(w, &v, &owner);
     if (k) {
         to_client(k, b, now);
     } else if (owner >= 0 && owner != (int)w->index && others) {
@@ -477,7 +481,13 @@ void data_from_inbox(struct worker *w, struct pktbuf_list *list)
     struct pktbuf *b;
     while ((b = STAILQ_FIRST(list))) {
         STAILQ_REMOVE_HEAD(list, link);
+        fq_relieve(&w->bufs.packets, b->len);
         pktbuf_taken(&w->bufs.packets, b);
-        route(w, b, NULL, now);
+        if (w->bufs.packets.used <= w->bufs.packets.max) {
+            route(w, b, NULL, now);
+        } else {
+            w->counts.drop_memory++;
+            pktbuf_free(&w->bufs.packets, b);
+        }
     }
 }

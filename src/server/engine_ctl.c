@@ -21,7 +21,7 @@ struct survey {
     json_t *list; /* sessions */
     struct worker_counts sum;
     unsigned conns, relays;
-    uint64_t inbox_dropped;
+    uint64_t inbox_dropped, refused;       /* refused: by the interface */
     json_int_t queued[CONFIG_THREADS_MAX]; /* bytes, of each worker */
     const char *user;                      /* disconnect: this user, or */
     uint64_t id;                           /* this call */
@@ -158,6 +158,7 @@ static void visit_counts(struct survey *s, struct worker *w)
         to[i] += from[i];
     s->conns += w->n_conns;
     s->relays += w->n_relays;
+    s->refused += w->tun.write_errors;
     s->queued[w->index] = (json_int_t)(w->bufs.packets.used - (w->tun_buf ? pktbuf_cost(w->tun_buf) : 0));
     pthread_mutex_lock(&w->inbox.lock);
     s->inbox_dropped += w->inbox.dropped;
@@ -173,7 +174,7 @@ static int get_status(struct engine *e, json_t **answer)
     pthread_mutex_lock(&e->reload_lock);
     const struct config *cfg = e->gen->cfg;
     *answer = json_pack(
-        "{s:s s:s s:I s:I s:b s:i s:s s:I s:I s:i s:I s:I s:{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I}}",
+        "{s:s s:s s:I s:I s:b s:i s:s s:I s:I s:i s:I s:I s:{s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I}}",
         "version", GATEHOUSE_VERSION, "config", cfg->origin.path, "started", (json_int_t)e->started_s, "seconds",
         (json_int_t)(time(NULL) - e->started_s), "draining", (int)atomic_load(&e->draining), "generation",
         (int)e->gen->number, "last_reload_error", e->last_reload_error, "connections", (json_int_t)s.conns, "web",
@@ -183,7 +184,7 @@ static int get_status(struct engine *e, json_t **answer)
         (json_int_t)n->web, "calls_up", (json_int_t)n->calls_up, "login_ok", (json_int_t)n->login_ok, "login_failed",
         (json_int_t)n->login_failed, "handed_over", (json_int_t)n->handed_over, "handover_dropped",
         (json_int_t)s.inbox_dropped, "unknown_destination", (json_int_t)n->unknown_dst, "drop_memory",
-        (json_int_t)n->drop_memory, "drop_odd", (json_int_t)n->drop_odd);
+        (json_int_t)n->drop_memory, "drop_odd", (json_int_t)n->drop_odd, "drop_interface", (json_int_t)s.refused);
     json_object_set_new(*answer, "certificates", cert_status_json(e->gen, time(NULL)));
     json_object_update_new(*answer, json_pack("{s:s s:s s:s}", "offload", tun_offload_text(e->tun_offload), "steering",
                                               e->steer.ip4 ? "ebpf" : "handover", "steering_reason",

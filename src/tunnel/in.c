@@ -16,17 +16,19 @@ void tunnel_in_fini(struct tunnel_stream *s)
     s->left_len = 0;
 }
 
-static void keep_left(struct tunnel_stream *s, uint8_t *at, size_t left, int *rc)
+/* What is longer than the new rest is a password's, perhaps. */
+static void keep_left(struct tunnel_stream *s, const uint8_t *at, size_t left, int *rc)
 {
     if (!left) {
         tunnel_in_fini(s);
     } else if (s->left || (s->left = tunnel_pool_get(&s->bufs->left))) {
         memcpy(s->left, at, left);
+        if (left < s->left_len)
+            secret_wipe(s->left + left, s->left_len - left);
         s->left_len = left;
     } else {
         *rc = ERR_NOMEM;
     }
-    secret_wipe(at, left); /* in all streams' buffer */
 }
 
 /* Walks the first `have` bytes of rx; *left: how many at their end are an unfinished packet. */
@@ -80,6 +82,7 @@ int tunnel_receive(struct tunnel_stream *s, const struct tunnel_sink *sink, bool
     bool over = (rc && rc != ERR_AGAIN) || sink->done(sink->arg);
     if (over || have > begin)
         keep_left(s, rx + have - left, over ? 0 : left, &rc);
+    secret_wipe(rx + have - left, left); /* it is all streams' buffer */
     *more = !rc && !over && tls_stream_pending(s->tls);
     return rc;
 }
@@ -93,5 +96,6 @@ int tunnel_early(struct tunnel_stream *s, const struct tunnel_sink *sink, struct
         return ERR_BUG;
     int rc = walk(s, sink, have, &left);
     keep_left(s, s->bufs->rx + have - left, rc ? 0 : left, &rc);
+    secret_wipe(s->bufs->rx + have - left, left);
     return rc;
 }

@@ -138,7 +138,9 @@ static void ask_path(struct tunnel_stream *s, uint64_t now_us)
     uint64_t rate = (i.delivered - before) * 2000000 / passed_us;
     rate = rate < i.rate && passed_us < ASK_LATE_US ? rate : i.rate;
     s->delivered = i.delivered;
-    const struct window_sample sample = { i.rtt_us, i.min_rtt_us, i.rate, i.app_limited, i.delivered, s->was_full };
+    uint64_t lately_us = 2 * (uint64_t)i.rtt_us > 2 * ASK_US ? 2 * (uint64_t)i.rtt_us : 2 * ASK_US;
+    bool busy_lately = s->full_at_us && now_us - s->full_at_us <= lately_us;
+    const struct window_sample sample = { i.rtt_us, i.min_rtt_us, i.rate, i.app_limited, i.delivered, busy_lately };
     uint32_t was = s->window.bytes, bound = window_update(&s->window, &sample, now_us / 1000);
     if (bound != was) {
         net_tcp_hold(tls_stream_fd(s->tls), bound);
@@ -236,10 +238,11 @@ static int send_packets(struct tunnel_stream *s, size_t budget, uint64_t now_us,
     size_t most = s->burst && s->burst < budget ? s->burst : budget, allowed = bucket_left(&s->bucket, now_us);
     int rc = 0;
     *n = 0;
+    size_t piece = allowed < most ? 1 : TLS_RECORD_MAX; /* less is no record's worth, but for the rate's rest */
     most = allowed < most ? allowed : most;
     s->fq->turn = s->burst ? s->fq->mtu : TLS_RECORD_MAX;
     tls_stream_begin(s->tls);
-    for (unsigned i = 0; !rc && i < TLS_GATHER && *n < most; i++) {
+    for (unsigned i = 0; !rc && i < TLS_GATHER && *n < most && (!*n || most - *n >= piece); i++) {
         size_t cap = most - *n < TLS_RECORD_MAX ? most - *n : TLS_RECORD_MAX,
                len = fill(s, s->bufs->record, cap, now_us);
         if (!len)
@@ -248,7 +251,10 @@ static int send_packets(struct tunnel_stream *s, size_t budget, uint64_t now_us,
         *n += len;
     }
     int sent = tls_stream_end(s->tls);
-    s->was_full = s->was_full || sent == ERR_AGAIN;
+    if (sent == ERR_AGAIN) {
+        s->was_full = true;
+        s->full_at_us = now_us;
+    }
     bucket_take(&s->bucket, (uint32_t)*n);
     s->since += (uint32_t)*n;
     return rc ? rc : sent;

@@ -68,15 +68,16 @@ struct tunnel_stream {
     uint64_t resume_us;      /* when the bucket lets more go; 0: now */
     uint64_t packets, bytes; /* IP packets that went out */
     struct window window;
-    uint64_t asked_us;  /* when the socket was asked last */
-    uint32_t since;     /* bytes since */
-    uint32_t burst;     /* bytes to encrypt for one system call; 0: as many as there is room for */
-    uint32_t lowat;     /* set on the socket; 0: not yet */
-    uint64_t delivered; /* what it had delivered then */
-    bool was_full;      /* the socket, since then */
-    uint32_t path_us;   /* what a packet waits behind us */
-    uint64_t ready_us;  /* since when packets wait for their turn; 0: for the socket or the rate, or there are none */
-    uint32_t turn_us;   /* how long that lasts, the longest of late */
+    uint64_t asked_us;   /* when the socket was asked last */
+    uint32_t since;      /* bytes since */
+    uint32_t burst;      /* bytes to encrypt for one system call; 0: as many as there is room for */
+    uint32_t lowat;      /* set on the socket; 0: not yet */
+    uint64_t delivered;  /* what it had delivered then */
+    bool was_full;       /* the socket, since then */
+    uint64_t full_at_us; /* when it was; 0: never */
+    uint32_t path_us;    /* what a packet waits behind us */
+    uint64_t ready_us;   /* since when packets wait for their turn; 0: for the socket or the rate, or there are none */
+    uint32_t turn_us;    /* how long that lasts, the longest of late */
     /* in */
     uint8_t *left; /* unfinished packet between two wake-ups: TUNNEL_RX_KEEP bytes while there is one */
     size_t left_len;
@@ -107,7 +108,7 @@ MUST_USE int tunnel_take(struct tunnel_stream *s, struct pktbuf *b, uint64_t now
 
 enum tunnel_state {
     TUNNEL_EMPTY,   /* all went out */
-    TUNNEL_MORE,    /* the budget is used up */
+    TUNNEL_MORE,    /* the budget is used up, but for less than a record */
     TUNNEL_BLOCKED, /* go on when the socket is writable */
     TUNNEL_PACED,   /* go on at s->resume_us */
     TUNNEL_DEAD,    /* the stream is broken */

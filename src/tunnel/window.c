@@ -208,7 +208,7 @@ static void checking_look(struct window *w, const struct window_sample *s, uint6
         checking_judge(w, s, now_ms);
 }
 
-/* Something waited here, and the path had next to nothing at least once, or carried less than usual: more. */
+/* The bound bit, and the path had next to nothing at least once, or carried less than usual: more. */
 static void bounded_grow(struct window *w, uint64_t rate, uint64_t now_ms)
 {
     uint64_t bytes = (uint64_t)w->bytes * keep_us(w) / w->load.low_us;
@@ -244,7 +244,7 @@ static void bounded_high(struct window *w, const struct window_sample *s, uint64
     w->was_bounded = true;
     w->rate = rate;
     /* As low as it gets and still a queue: a slow path's packets take that long, unless it carries others'. */
-    if (!step_down(w, rate, s->rtt_us, now_ms) && s->busy && rate < w->usual / 2)
+    if (!step_down(w, rate, s->rtt_us, now_ms) && rate < w->usual / 2)
         lift(w, now_ms);
 }
 
@@ -270,7 +270,7 @@ static void bounded_look(struct window *w, const struct window_sample *s, uint64
 {
     bool high = s->busy && s->rtt_us > high_us(w);
 
-    if (now_ms - w->since_ms >= WINDOW_PROVEN_MS)
+    if (s->busy && now_ms - w->since_ms >= WINDOW_PROVEN_MS)
         w->vain = 0;
     if (w->until_ms && now_ms >= w->until_ms) {
         forget_base(w, s);
@@ -313,7 +313,7 @@ uint32_t window_update(struct window *w, const struct window_sample *sample, uin
 
 uint32_t window_path_delay_us(const struct window *w, const struct window_sample *s)
 {
-    bool ours = w->state == WINDOW_BOUNDED || (w->state == WINDOW_CHECKING && w->helped);
+    bool ours = s->busy && (w->state == WINDOW_BOUNDED || (w->state == WINDOW_CHECKING && w->helped));
     if (!ours || s->rtt_us <= keep_us(w))
         return 0;
     uint32_t us = s->rtt_us - keep_us(w);

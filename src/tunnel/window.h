@@ -12,7 +12,7 @@
  *             The rate fell, or the queue stayed: another's download, or a longer path           -> LIFTED
  *             The same after a step that helped: what is left is the path, perhaps               -> BOUNDED
  *   BOUNDED   to the shortest round trip's worth and WINDOW_KEEP_US more. No queue although
- *             something waits here: more (beyond WINDOW_MAX                                      -> LIFTED)
+ *             the bound bites: more (beyond WINDOW_MAX                                      -> LIFTED)
  *             A queue beyond what we have in flight, for WINDOW_FOREIGN_MS: another's, or the
  *             path got slower; which of them, we see later                                       -> LIFTED
  *             (but if the bound does not bite: a queue on the way back, or we send next to nothing)
@@ -25,9 +25,10 @@
  * So a mistake costs a part of the rate for some round trips now and then, less often with each. Where the bound would
  * be above WINDOW_MAX (fast paths, this machine's own among them) nothing is tried.
  *
- * Beside another's download we get what is fair, no more. The kernel's congestion window stays as it is while the
- * socket is bounded, and it decides who gets what afterwards: a queue may grow a little at first (WINDOW_ROOM_US), so
- * that it is not small, and a bound goes at once when another's queue comes. Later the other one has won, for minutes.
+ * Beside another's download we get no more than who comes second. The kernel's congestion window stays as it is while
+ * the socket is bounded, and it decides who gets what afterwards: a queue may grow a little at first (WINDOW_ROOM_US),
+ * so that it is not small, and a bound goes at once when another's queue comes. Later the other one has won, for
+ * minutes. docs/performance.md has numbers.
  */
 #ifndef GH_TUNNEL_WINDOW_H
 #define GH_TUNNEL_WINDOW_H
@@ -62,7 +63,7 @@ struct window_sample {   /* of one moment */
     uint64_t rate;       /* bytes a second delivered, over a round trip, as the kernel says; 0: not known */
     bool app_limited;    /* ... when we had no more to send, so that it says little */
     uint64_t delivered;  /* bytes acknowledged since the beginning; 0: none, or not known */
-    bool busy;           /* the socket took less than there was since the last look: a bound bites, if there is one */
+    bool busy;           /* the socket took less than there was, lately: if there is a bound, it may be what bites */
 };
 
 enum window_state { WINDOW_OPEN, WINDOW_CHECKING, WINDOW_BOUNDED, WINDOW_LIFTED };
@@ -85,7 +86,7 @@ struct window {     /* zeros to begin with; window.c's, but for bytes */
         uint8_t what;
         uint32_t looks, low_us; /* least round trip */
         uint64_t from_ms, from_delivered;
-    } run, load, more; /* BOUNDED: load: while something waits here; more: beyond our own queue */
+    } run, load, more; /* BOUNDED: load: while busy; more: beyond our own queue */
 };
 
 /* The bound from now on, bytes; 0: none. The clock is monotonic. */

@@ -81,6 +81,12 @@ def rate_plain(ns, seconds):
         return got * 8 / seconds
 
 
+def test_up(lab):
+    """The first thing in a call, and the way back is slow, too."""
+    with call(lab) as (r, _, _, data):
+        check_short(*beside(lambda s: st.rate_up(data, r.home, s, WARM), r.home), "up")
+
+
 def test_each_way_in_turn(lab):
     """
     Twice in one call, only the way that is loaded being slow: the queue of the other way, and what was tried then,

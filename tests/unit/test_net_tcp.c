@@ -1,5 +1,6 @@
 /* What a TCP socket says of its path, and how much it may hold: over a real connection on the loopback device. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "net/tcp.h"
+#include "tls/stream.h"
 
 struct pair {
     int ours, theirs;
@@ -170,25 +172,35 @@ static void test_hold_less_than_is_there(void **state)
     pair_free(p);
 }
 
-/* A last buffer that has room, and always will, takes nothing for long. */
+/* A last buffer that has room, and always will, takes nothing for long: through the stream that a call has. */
 static void test_hold_with_room_in_the_last_buffer(void **state)
 {
     struct net_tcp_info i;
     static const char data[100000];
     struct pair p = pair_new();
+    struct tls_stream *s = tls_stream_new_plain(p.ours, NULL);
     (void)state;
+    assert_non_null(s);
+    assert_true(fcntl(p.ours, F_SETFL, O_NONBLOCK) == 0);
+    tls_stream_held(s, true);
     assert_int_equal(send(p.ours, data, sizeof(data), MSG_NOSIGNAL), sizeof(data));
     assert_true(net_tcp_hold(p.ours, 10000));
     size_t taken = 0;
     for (int k = 0; k < 500; k++) {
         char got[100];
-        ssize_t n = send(p.ours, data, sizeof(got), MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR);
-        taken += n > 0 ? (size_t)n : 0;
+        if (!tls_stream_unsent(s)) {
+            tls_stream_begin(s);
+            assert_int_equal(tls_stream_record(s, data, sizeof(got)), 0);
+        }
+        int rc = tls_stream_unsent(s) ? tls_stream_flush(s) : tls_stream_end(s);
+        assert_true(!rc || rc == ERR_AGAIN);
+        taken += rc ? 0 : sizeof(got);
         assert_int_equal(recv(p.theirs, got, sizeof(got), MSG_WAITALL), sizeof(got));
     }
     assert_true(net_tcp_ask(p.ours, &i));
     assert_true(i.unsent > 10000);
     assert_in_range(taken, 0, sizeof(data) / 1000); /* one more, before it is apart */
+    tls_stream_free(s);
     pair_free(p);
 }
 

@@ -295,6 +295,28 @@ static void test_left_is_wiped(void **state)
     }
 }
 
+/* A long rest, then a short one, then none: the pool's buffer has nothing of the long one. */
+static void test_left_gets_shorter(void **state)
+{
+    (void)state;
+    struct rig r;
+    uint8_t in[1024];
+    size_t len = data_packet(in, 0xff);
+    memcpy(in + len, in, len);
+    rig_open(&r, SOCK_SEQPACKET);
+    peer_sends(&r, in, len - 1);
+    assert_int_equal(receive(&r), ERR_AGAIN);
+    const uint8_t *left = r.s.left;
+    peer_sends(&r, in + len - 1, 11);
+    assert_int_equal(receive(&r), ERR_AGAIN);
+    assert_int_equal(r.s.left_len, 10);
+    peer_sends(&r, in + len + 10, len - 10);
+    assert_int_equal(receive(&r), ERR_AGAIN);
+    assert_ptr_equal(r.bufs.left.kept[0], left);
+    assert_zeros(left, len - 1);
+    rig_close(&r);
+}
+
 static void test_early(void **state)
 {
     (void)state;
@@ -603,6 +625,7 @@ int main(void)
         cmocka_unit_test(test_in_framing_lost),
         cmocka_unit_test(test_in_closed),
         cmocka_unit_test(test_left_is_wiped),
+        cmocka_unit_test(test_left_gets_shorter),
         cmocka_unit_test(test_early),
         cmocka_unit_test(test_early_refused),
         cmocka_unit_test(test_out_control),

@@ -144,9 +144,9 @@ static void test_burst(void **state)
     for (uint32_t i = 0; i < 10; i++)
         assert_int_equal(take_ip(&r, 4, 1392, i, 0), 0);
     r.s.burst = 1500;
-    assert_int_equal(send_now(&r, 2 * 2800, 0), TUNNEL_MORE);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(recv(r.peer, got, sizeof got, 0), 2800);
+    assert_int_equal(send_now(&r, 2 * 1400 + 1500, 0), TUNNEL_MORE);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(recv(r.peer, got, sizeof got, 0), 1400);
     assert_int_equal(recv(r.peer, got, sizeof got, 0), -1);
     rig_close(&r);
 }

@@ -310,10 +310,9 @@ static double beside_another(bool control, uint32_t other_from_ms)
 
 /*
  * A fair half. Who came first has more than that for minutes, by cubic's ways, and we cannot: our congestion window
- * does not grow while we hold the socket, so that the other one's begins at a par. With the kernel's cubic behind 50
- * Mbit/s and 200 ms, the other three seconds later, we get 23 to 25 Mbit/s for the next half minute, and without
- * control 30 to
- * 40. Who gets the losses is a matter of luck: so many beginnings, before we are bounded, while we try, and after.
+ * does not grow while we hold the socket, so that the other one's begins at a par in this simulation, where losses hit
+ * both alike. With the kernel's cubic it is worse: docs/performance.md. Who gets the losses is a matter of luck: so
+ * many beginnings, before we are bounded, while we try, and after.
  */
 static void test_another_download_does_not_starve_us(void **state)
 {
