@@ -27,7 +27,7 @@
  * ECN: it must never be the place where packets wait. That place is the calls' own queues, which are filled from it in
  * bursts of all calls; the kernel's 500 do not last until a busy worker comes around.
  */
-#define RING_PACKETS 2048
+#define RING_PACKETS 4096
 
 __attribute__((format(printf, 3, 4))) static int fail(char *err, size_t cap, const char *fmt, ...)
 {

@@ -79,7 +79,7 @@ def test_steered(lab):
     with lab.gatehouse() as gh:
         check_steered(lab, gh)
         text = gh.ns.sh("cat", "/sys/class/net/gh0/tx_queue_len").strip()
-        check(text == "2048", f"the interface's rings hold {text} packets")
+        check(text == "4096", f"the interface's rings hold {text} packets")
 
 
 def test_several_networks(lab):
