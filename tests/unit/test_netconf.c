@@ -486,7 +486,7 @@ static void interface_taken(void **state)
     assert_int_equal(run("ip link del ghc0"), 0);
     assert_int_equal(netconf_tun(m->n, &m->fd, m->err, sizeof m->err), 0);
     assert_false(netconf_offload(m->n).tso || netconf_offload(m->n).uso); /* not asked for */
-    assert_int_equal(run("ip link show ghc0 | grep -q 'qlen 2048'"), 0);
+    assert_int_equal(run("ip link show ghc0 | grep -q 'qlen 4096'"), 0);
     struct netconf_wish w = wish4();
     m->cfg.default_route = true;
     up(m, &w);
