@@ -6,10 +6,10 @@
 
 void pace_turn(struct pace *p, uint64_t start_ns, uint64_t end_ns, unsigned served, unsigned left)
 {
-    if (p->behind)
-        p->each_ns = p->each_ns - p->each_ns / 8 + (end_ns - p->since_ns) / served / 8;
-    else if (left)
-        p->each_ns = (end_ns - start_ns) / served;
+    if (!p->behind)
+        *p = (struct pace){ .since_ns = start_ns };
+    p->time_ns += end_ns - p->since_ns - p->time_ns / PACE_TURNS;
+    p->steps += (uint64_t)served * PACE_STEP - p->steps / PACE_TURNS;
     p->behind = left > 0;
     p->since_ns = end_ns;
 }
@@ -18,7 +18,9 @@ bool pace_too_long(const struct pace *p, unsigned n, uint64_t limit_ms)
 {
     if (n >= HANDSHAKES_MAX)
         return true;
-    return p->behind && p->each_ns / 1000 * n > limit_ms * 1000 / 4;
+    if (!p->behind || p->steps < (uint64_t)PACE_ENOUGH * PACE_STEP)
+        return false;
+    return p->time_ns * PACE_STEP / p->steps / 1000 * n > limit_ms * 1000 / 4;
 }
 
 void handshakes_init(struct handshakes *h)

@@ -23,12 +23,19 @@ struct conn;
 struct worker;
 TAILQ_HEAD(conn_queue, conn);
 
-/* How long one that waits takes, by the clock. Pure. */
+/*
+ * How long one that waits takes, by the clock, with all else that happened between the turns. Time and steps are two
+ * sums of the last sixteen turns or so: a turn of one slow step must not count as much as one of many. Pure.
+ */
 struct pace {
-    uint64_t each_ns; /* while behind: with all else that happened between the turns */
+    uint64_t time_ns;
+    uint64_t steps; /* of PACE_STEP */
     uint64_t since_ns;
-    bool behind; /* some were left waiting at since_ns */
+    bool behind; /* some were left waiting at since_ns; else nothing is known */
 };
+#define PACE_TURNS  16
+#define PACE_STEP   16 /* steps are counted in sixteenths: whole ones would stop fading below PACE_TURNS */
+#define PACE_ENOUGH 8  /* steps that are seen before anybody is refused: one may just have waited for the processor */
 
 /* A turn in which `served` (at least one) were served, and after which `left` wait on. */
 void pace_turn(struct pace *p, uint64_t start_ns, uint64_t end_ns, unsigned served, unsigned left);
