@@ -14,11 +14,29 @@
 
 /* ---- asking every worker, and waiting for all answers ---- */
 
+/* What is told of a call: copied on its worker, which has packets to move, and made to JSON elsewhere. */
+struct session {
+    struct log_ctx who;
+    const char *state, *tls, *phase; /* constants */
+    uint64_t seconds, tx_packets, tx_bytes, queued, window, up_bps, down_bps;
+    struct call_counts n;
+    struct fq_counts dropped;
+    uint32_t ip; /* host byte order, 0: none */
+    uint16_t worker, mru;
+    bool up, ipv6;
+};
+
+struct sessions {
+    struct session *of;
+    size_t n;
+    bool failed; /* no memory */
+};
+
 struct survey {
     pthread_mutex_t lock;
     pthread_cond_t done;
     unsigned missing;
-    json_t *list; /* sessions */
+    struct sessions sessions[CONFIG_THREADS_MAX];
     struct worker_counts sum;
     unsigned conns, relays;
     uint64_t inbox_dropped, refused;       /* refused: by the interface */
@@ -26,8 +44,8 @@ struct survey {
     const char *user;                      /* disconnect: this user, or */
     uint64_t id;                           /* this call */
     unsigned hits;
-    void (*visit)(struct survey *s, struct worker *w); /* under the lock, on the worker's thread; or */
-    json_t *(*collect)(const struct worker *w);        /* an array for the list, there too, without the lock */
+    void (*visit)(struct survey *s, struct worker *w);         /* under the lock, on the worker's thread; or */
+    void (*copy)(struct sessions *to, const struct worker *w); /* there, without it: no worker waits for another */
 };
 
 struct survey_msg {
@@ -39,15 +57,13 @@ static void survey_run(struct worker *w, struct worker_msg *m)
 {
     struct survey *s = ((struct survey_msg *)(void *)m)->survey;
     free(m);
-    json_t *part = s->collect ? s->collect(w) : NULL; /* without the lock: workers do not wait for each other */
+    if (s->copy)
+        s->copy(&s->sessions[w->index], w);
     pthread_mutex_lock(&s->lock);
-    if (s->collect)
-        json_array_extend(s->list, part);
-    else
+    if (s->visit)
         s->visit(s, w);
     if (--s->missing == 0)
         pthread_cond_signal(&s->done);
-    json_decref(part); /* what it holds is the list's now; under the lock, since both count it */
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -104,47 +120,81 @@ static json_t *rate_json(uint64_t bps)
     return bps ? json_integer((json_int_t)bps) : json_null();
 }
 
-static json_t *session_json(const struct call *k)
+static struct session session_of(const struct call *k)
 {
     const struct conn *c = k->c;
-    uint64_t now = net_now(&c->w->loop);
+    return (struct session){
+        .who = c->log,
+        .state = sstp_server_state_name(k->sstp.call.state),
+        .tls = tls_stream_version(c->tls),
+        .phase = ppp_link_phase(k->ppp),
+        .seconds = (net_now(&c->w->loop) - k->started_ms) / 1000,
+        .tx_packets = k->stream.packets,
+        .tx_bytes = k->stream.bytes,
+        .queued = tunnel_queued(&k->stream),
+        .window = k->stream.window.bytes,
+        .up_bps = k->up_bps,
+        .down_bps = k->down_bps,
+        .n = k->n,
+        .dropped = k->stream.dropped,
+        .ip = k->ip4,
+        .worker = (uint16_t)c->w->index,
+        .mru = ppp_link_peer_mru(k->ppp),
+        .up = k->up,
+        .ipv6 = k->ip6_up,
+    };
+}
+
+static void copy_sessions(struct sessions *to, const struct worker *w)
+{
+    const struct conn *c;
+    if (w->n_conns && !(to->of = malloc(w->n_conns * sizeof *to->of))) {
+        to->failed = true;
+        return;
+    }
+    LIST_FOREACH(c, &w->conns, link)
+        if (c->call)
+            to->of[to->n++] = session_of(c->call);
+}
+
+static json_t *session_json(const struct session *k)
+{
     const struct call_counts *n = &k->n;
-    const struct fq_counts *d = &k->stream.dropped;
+    const struct fq_counts *d = &k->dropped;
     json_t *j = json_pack("{s:I s:o s:s s:o s:s s:b s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:i s:s s:s s:o s:b}", "id",
-                          (json_int_t)c->log.conn, "user", text_json(c->log.user), "peer", c->log.peer, "ip",
-                          ip_json(k->ip4), "state", sstp_server_state_name(k->sstp.call.state), "up", k->up, "seconds",
-                          (json_int_t)((now - k->started_ms) / 1000), "rx_packets", (json_int_t)n->rx_packets,
-                          "rx_bytes", (json_int_t)n->rx_bytes, "tx_packets", (json_int_t)k->stream.packets, "tx_bytes",
-                          (json_int_t)k->stream.bytes, "drop_source", (json_int_t)n->drop_source, "drop_gate",
-                          (json_int_t)n->drop_gate, "drop_queue", (json_int_t)d->drop_full + (json_int_t)d->drop_late,
-                          "drop_mtu", (json_int_t)n->drop_mtu, "worker", (int)c->w->index, "mru",
-                          (int)ppp_link_peer_mru(k->ppp), "tls", tls_stream_version(c->tls), "phase",
-                          ppp_link_phase(k->ppp), "correlation", text_json(c->log.corr), "ipv6", k->ip6_up);
-    json_t *more =
-        json_pack("{s:I s:I s:I s:I s:I s:I s:o s:o}", "queued", (json_int_t)tunnel_queued(&k->stream), "drop_odd",
-                  (json_int_t)n->drop_odd, "drop_full", (json_int_t)d->drop_full, "drop_late", (json_int_t)d->drop_late,
-                  "marked", (json_int_t)d->marked, "window", (json_int_t)k->stream.window.bytes, "up_bps",
-                  rate_json(k->up_bps), "down_bps", rate_json(k->down_bps));
+                          (json_int_t)k->who.conn, "user", text_json(k->who.user), "peer", k->who.peer, "ip",
+                          ip_json(k->ip), "state", k->state, "up", k->up, "seconds", (json_int_t)k->seconds,
+                          "rx_packets", (json_int_t)n->rx_packets, "rx_bytes", (json_int_t)n->rx_bytes, "tx_packets",
+                          (json_int_t)k->tx_packets, "tx_bytes", (json_int_t)k->tx_bytes, "drop_source",
+                          (json_int_t)n->drop_source, "drop_gate", (json_int_t)n->drop_gate, "drop_queue",
+                          (json_int_t)d->drop_full + (json_int_t)d->drop_late, "drop_mtu", (json_int_t)n->drop_mtu,
+                          "worker", (int)k->worker, "mru", (int)k->mru, "tls", k->tls, "phase", k->phase, "correlation",
+                          text_json(k->who.corr), "ipv6", k->ipv6);
+    json_t *more = json_pack("{s:I s:I s:I s:I s:I s:I s:o s:o}", "queued", (json_int_t)k->queued, "drop_odd",
+                             (json_int_t)n->drop_odd, "drop_full", (json_int_t)d->drop_full, "drop_late",
+                             (json_int_t)d->drop_late, "marked", (json_int_t)d->marked, "window", (json_int_t)k->window,
+                             "up_bps", rate_json(k->up_bps), "down_bps", rate_json(k->down_bps));
     json_object_update_new(j, more);
     return j;
 }
 
-static json_t *collect_sessions(const struct worker *w)
-{
-    const struct conn *c;
-    json_t *list = json_array();
-    LIST_FOREACH(c, &w->conns, link)
-        if (c->call)
-            json_array_append_new(list, session_json(c->call));
-    return list;
-}
-
 static int get_sessions(struct engine *e, json_t **answer)
 {
-    struct survey s = { .collect = collect_sessions, .list = json_array() };
-    if (!s.list || survey(e, &s))
+    struct survey s = { .copy = copy_sessions };
+    json_t *list = json_array();
+    bool failed = !list || survey(e, &s);
+    for (unsigned i = 0; i < e->n_workers; i++) {
+        struct sessions *from = &s.sessions[i];
+        failed |= from->failed;
+        for (size_t k = 0; k < from->n && !failed; k++)
+            json_array_append_new(list, session_json(&from->of[k]));
+        free(from->of);
+    }
+    if (failed) {
+        json_decref(list);
         return 500;
-    *answer = json_pack("{s:o}", "sessions", s.list);
+    }
+    *answer = json_pack("{s:o}", "sessions", list);
     return 200;
 }
 

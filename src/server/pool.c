@@ -64,7 +64,7 @@ static uint32_t slot_ip(const struct pool *p, uint32_t slot)
 
 static int take_any(struct pool *p, uint32_t *slot)
 {
-    for (uint32_t n = 0; n < p->slots; n++) {
+    for (uint32_t n = 0; p->free && n < p->slots; n++) {
         uint32_t i = p->hint;
         p->hint = p->hint + 1 < p->slots ? p->hint + 1 : 0;
         if (!p->state[i]) {
