@@ -323,12 +323,12 @@ def open_tun(ns, name, address):
 class Shuffled:
     """A host (`ns`, `host`) behind a wire to the server that changes the order of packets."""
 
-    host = "10.66.0.2"
-
-    def __init__(self, lab, share=0.05):
+    def __init__(self, lab, share=0.05, net="10.66.0"):
+        self.host, self.door = f"{net}.2", f"{net}.1"  # its address, and the server's on the wire
         self.ns, self.share, self.swapped = Netns("shuffled"), share, 0
-        self.fds = [open_tun(lab.server, "shuffle0", "10.66.0.1/24"), open_tun(self.ns, "shuffle0", "10.66.0.2/24")]
-        self.ns.ip("route", "add", "10.77.0.0/16", "via", "10.66.0.1")
+        self.fds = [open_tun(lab.server, "shuffle0", f"{self.door}/24"),
+                    open_tun(self.ns, "shuffle0", f"{self.host}/24")]
+        self.ns.ip("route", "add", "10.77.0.0/16", "via", self.door)
         self.end = threading.Event()
         self.threads = [threading.Thread(target=self._pump, args=pair, daemon=True)
                         for pair in (self.fds, self.fds[::-1])]

@@ -144,7 +144,21 @@ def test_losing_inside(lab):
             check(all(n > 0 for n in lost()) and all(n > 0 for n in again), f"lost {lost()}, sent again {again}")
 
 
-def test_other_order(lab):
+def test_other_order_outside(lab):
+    """The call's own TCP connection gets its packets in another order."""
+    for server, client in KINDS.values():
+        with st.Shuffled(lab, net="10.68.0") as far:
+            far.ns.ip("route", "add", SERVER4, "via", far.door)
+            with st.both(lab, server, client, ns=far.ns) as (_, c), data(lab):
+                before = [st.netstat(ns, "TCPOFOQueue") for ns in (far.ns, lab.server)]
+                st.down(c.ns, 6 * MIB, 1)
+                st.up(c.ns, 6 * MIB, 2)
+                st.flows(c.ns, 2 * MIB)
+                late = [st.netstat(ns, "TCPOFOQueue") - n for ns, n in zip((far.ns, lab.server), before)]
+                check(far.swapped > 20 and all(n > 0 for n in late), f"{far.swapped} swapped, {late} were late")
+
+
+def test_other_order_inside(lab):
     for server, client in KINDS.values():
         with st.both(lab, server, client) as (_, c), st.Shuffled(lab) as far, st.DataServer(far.ns, far.host):
             before = st.netstat(c.ns, "TCPOFOQueue"), st.netstat(far.ns, "TCPOFOQueue")
