@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import random
 import re
@@ -386,19 +387,39 @@ def netstat(ns, name):
 
 # ---- datagrams -------------------------------------------------------------------------------------------------------
 
+def udp_socket(stack, ns, family, at):
+    s = stack.enter_context(contextlib.closing(ns.sock(family, socket.SOCK_DGRAM)))
+    s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
+    level, discover = (0, 10) if family == socket.AF_INET else (41, 23)
+    s.setsockopt(level, discover, 0)  # IP_MTU_DISCOVER, IP_PMTUDISC_DONT: packets may be cut
+    s.bind(at)
+    s.settimeout(3)
+    return s
+
+
 @contextlib.contextmanager
 def udp_pair(lab, c):
     """(socket at the client, its address), (socket inside, its address)."""
     with contextlib.ExitStack() as stack:
-        ends = []
-        for ns, host in ((c.ns, c.address), (lab.inside, INSIDE4)):
-            s = stack.enter_context(contextlib.closing(ns.sock(kind=socket.SOCK_DGRAM)))
-            s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 << 20)
-            s.setsockopt(socket.IPPROTO_IP, 10, 0)  # IP_MTU_DISCOVER, IP_PMTUDISC_DONT: routers may cut
-            s.bind((host, 0))
-            s.settimeout(3)
-            ends.append((s, s.getsockname()))
-        yield ends
+        ends = [udp_socket(stack, ns, socket.AF_INET, (host, 0)) for ns, host in
+                ((c.ns, c.address), (lab.inside, INSIDE4))]
+        yield [(s, s.getsockname()) for s in ends]
+
+
+def link_local(ns, dev):
+    """(address, index of the device)."""
+    link, = json.loads(ns.sh("ip", "-j", "-6", "addr", "show", "dev", dev, "scope", "link"))
+    return link["addr_info"][0]["local"], link["ifindex"]
+
+
+@contextlib.contextmanager
+def udp_pair6(lab, c, dev="gh0"):
+    """The same over IPv6, which is link-local in the tunnel: the other end is the server itself."""
+    with contextlib.ExitStack() as stack:
+        at = [link_local(c.ns, c.interface), link_local(lab.server, dev)]
+        ends = [udp_socket(stack, ns, socket.AF_INET6, (host, 0, 0, index)) for ns, (host, index) in
+                zip((c.ns, lab.server), at)]
+        yield [(s, (host, s.getsockname()[1], 0, other)) for s, (host, _), (_, other) in zip(ends, at, at[::-1])]
 
 
 def datagram(size):

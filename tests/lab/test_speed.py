@@ -40,25 +40,25 @@ def check_ipv6(lab, c):
         st.flows(c.ns, 2 * MIB, host=host)
 
 
-def check_datagrams(lab, c):
-    with st.udp_pair(lab, c) as ends:
-        for (a, _), (b, to), what in ((*ends, "up"), (*ends[::-1], "down")):
-            all_sizes = [st.datagram(n) for n in range(MTU - 28 + 1)]
-            for d in all_sizes:
-                a.sendto(d, to)
-            st.take(b, all_sizes, f"sizes, {what}")
-            many = [st.datagram(n) for n in (4000, 65000, 1373, 4001)]  # in fragments
-            for d in many:
-                a.sendto(d, to)
-            st.take(b, many, f"fragments, {what}")
-            for size, last in ((MTU - 28, 1), (1000, 999), (1200, 1200), (64, 63), (1, 1)):
-                n = min(60, 65000 // size)
-                whole = st.BLOB[size:size + size * (n - 1) + last]
-                a.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, size)
-                a.sendto(whole, to)
-                pieces = [whole[i:i + size] for i in range(0, len(whole), size)]
-                st.take(b, pieces, f"{n} of {size} bytes at once, {what}")
-            a.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, 0)
+def check_datagrams(ends, most):
+    """most: bytes that fit into a packet."""
+    for (a, _), (b, to), what in ((*ends, "up"), (*ends[::-1], "down")):
+        all_sizes = [st.datagram(n) for n in range(most + 1)]
+        for d in all_sizes:
+            a.sendto(d, to)
+        st.take(b, all_sizes, f"sizes, {what}")
+        many = [st.datagram(n) for n in (4000, 65000, most + 1, 4001)]  # in fragments
+        for d in many:
+            a.sendto(d, to)
+        st.take(b, many, f"fragments, {what}")
+        for size, last in ((most, 1), (1000, 999), (1200, 1200), (64, 63), (1, 1)):
+            n = min(60, 65000 // size)
+            whole = st.BLOB[size:size + size * (n - 1) + last]
+            a.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, size)
+            a.sendto(whole, to)
+            pieces = [whole[i:i + size] for i in range(0, len(whole), size)]
+            st.take(b, pieces, f"{n} of {size} bytes at once, {what}")
+        a.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, 0)
 
 
 def check_echoes(c):
@@ -74,7 +74,10 @@ def check_kind(lab, kind):
             check((said[who] == "off") == (wish == "off"), f"{kind}: the {who} says offload {said[who]!r}")
         check_flows(lab, c, 16 * MIB)
         check_ipv6(lab, c)
-        check_datagrams(lab, c)
+        with st.udp_pair(lab, c) as ends:
+            check_datagrams(ends, MTU - 28)
+        with st.udp_pair6(lab, c) as ends:
+            check_datagrams(ends, MTU - 48)
         check_echoes(c)
         s = gh.session("alice")
         odd = {k: s[k] for k in ("drop_source", "drop_gate", "drop_mtu", "drop_odd", "drop_full") if s[k]}
