@@ -1,6 +1,7 @@
 """Delay: of a packet beside a transfer in the same call, behind a slow link, and beside another call that floods."""
 
-import re
+import json
+import os
 import time
 
 import lab
@@ -10,9 +11,10 @@ from rows import CONGESTION, DIRECTIONS, SINK, median, percentile
 RATE = "50mbit"
 
 
-def ping(p, ns, count, interval=0.01):
-    text = p.lab.run(ns, "ping", "-i", str(interval), "-c", str(count), "-W", "1", INSIDE, check=False)
-    times = [float(t) for t in re.findall(r"time=([\d.]+) ms", text)]
+def ping(p, ns, count, ms=10):
+    """Echo requests through the tunnel, one each `ms`."""
+    tool = os.path.join(p.build, "bench", "bench-ping")
+    times = json.loads(p.lab.run(ns, tool, INSIDE, "--count", str(count), "--ms", str(ms)))["times_ms"]
     if not times:
         raise lab.Failed(f"{p.key}: no ping was answered")
     return {"p50_ms": percentile(times, 50), "p99_ms": percentile(times, 99), "max_ms": max(times),
