@@ -30,7 +30,7 @@ def throughput(rows, bar):
 
 
 def delay(rows, bar):
-    b, s, f = rows.get("bottleneck", {}), rows.get("second"), rows.get("flood")
+    b, s, f = rows.get("bottleneck", {}), *(rows.get(n, {}).get("gatehouse") for n in ("second", "flood"))
     for name in CONGESTION:
         ours = b.get(name, {}).get("gatehouse", {})
         for d in DIRECTIONS:
@@ -48,8 +48,8 @@ def delay(rows, bar):
 
 
 def calls(rows, bar):
-    s, i = rows.get("setup"), rows.get("idle", {}).get("10000")
-    if s:
+    s, i = rows.get("setup", {}), rows.get("idle", {}).get("gatehouse", {}).get("10000")
+    if "calls_s" in s:
         bar("set-up: server CPU ms a call", s["server_cpu_ms_per_call"], "<=", 0.6)
         bar("set-up: calls/s", s["calls_s"], ">=", 1000)
         bar("dial on an idle server, ms", s["idle_dial_ms"], "<=", 10)

@@ -9,22 +9,23 @@ from lab import INSIDE
 from rows import CONGESTION, DIRECTIONS, SINK, median, percentile
 
 RATE = "50mbit"
+OURS = "gatehouse"
 
 
-def ping(p, ns, count, ms=10):
-    """Echo requests through the tunnel, one each `ms`."""
+def ping(p, ns, count, ms=10, must=True):
+    """Echo requests, one each `ms`. must: an answer must come. Beside a flood a peer may answer nothing: all are lost."""
     tool = os.path.join(p.build, "bench", "bench-ping")
     times = json.loads(p.lab.run(ns, tool, INSIDE, "--count", str(count), "--ms", str(ms)))["times_ms"]
-    if not times:
+    if must and not times:
         raise lab.Failed(f"{p.key}: no ping was answered")
-    return {"p50_ms": percentile(times, 50), "p99_ms": percentile(times, 99), "max_ms": max(times),
-            "lost": count - len(times)}
+    return {"p50_ms": percentile(times, 50) if times else None, "p99_ms": percentile(times, 99) if times else None,
+            "max_ms": max(times, default=None), "sent": count, "lost": count - len(times)}
 
 
 def together(found):
-    """The median of each number of the runs; what was lost is added up."""
-    out = {k: median([f[k] for f in found]) for k in ("p50_ms", "p99_ms", "max_ms")}
-    return {**out, "lost": sum(f["lost"] for f in found), "runs": found}
+    """The median of each number of the runs; what was sent and lost is added up."""
+    out = {k: median([f[k] for f in found if f[k] is not None]) for k in ("p50_ms", "p99_ms", "max_ms")}
+    return {**out, **{k: sum(f[k] for f in found) for k in ("sent", "lost")}, "runs": found}
 
 
 class Load:
@@ -43,7 +44,10 @@ class Load:
 
 
 def sink(p, tool):
-    p.lab.start(p.lab.i, tool, "sink", SINK).wait_for("ready", 5)
+    """Where TCP connections end; it stays for the rows that follow."""
+    if not p.sink:
+        p.sink = p.lab.start(p.lab.i, tool, "sink", SINK)
+        p.sink.wait_for("ready", 5)
 
 
 def latency(peers, quick, tool):
@@ -114,19 +118,22 @@ class Flood:
         self.sink.stop()
 
 
-def second(pair, quick, tcp_tool, udp_tool):
-    """Ping of one call while another is flooded as fast as it goes, on the same worker."""
-    sink(pair, tcp_tool)
-    floods = {**{f"tcp {d}": lambda d=d: Load(pair, pair.lab.c, tcp_tool, d, 0.7) for d in DIRECTIONS},
-              **{f"udp {d}": lambda d=d: Flood(pair, udp_tool, d) for d in DIRECTIONS}}
-    count = 100 if quick else 300
-    found = {k: [] for k in ("idle", *floods)}
+def second(pairs, quick, tcp_tool, udp_tool):
+    """Ping of one call while another of the same server is flooded as fast as it goes."""
+    floods = {**{f"tcp {d}": lambda p, d=d: Load(p, p.lab.c, tcp_tool, d, 0.7) for d in DIRECTIONS},
+              **{f"udp {d}": lambda p, d=d: Flood(p, udp_tool, d) for d in DIRECTIONS}}
+    found = {p.key: {k: [] for k in ("idle", *floods)} for p in pairs}
+    for p in pairs:
+        sink(p, tcp_tool)
     for _ in range(1 if quick else 3):
-        found["idle"].append(ping(pair, pair.lab.c2, count))
-        for name, flood in floods.items():
-            with flood():
-                found[name].append(ping(pair, pair.lab.c2, count))
-    return {"same_worker": pair.same_worker, **{k: together(runs) for k, runs in found.items()}}
+        for p in pairs:
+            count = 100 if quick else 300 if p.key == OURS else 150
+            found[p.key]["idle"].append(ping(p, p.lab.c2, count))
+            for name, flood in floods.items():
+                with flood(p):
+                    found[p.key][name].append(ping(p, p.lab.c2, count, must=False))
+    return {p.key: {"same_worker": p.same_worker, **{k: together(runs) for k, runs in found[p.key].items()}}
+            for p in pairs}
 
 
 def other_rate(pair, tool, ms):
@@ -135,11 +142,15 @@ def other_rate(pair, tool, ms):
     return r["bytes_s"] * 8 / 1e9
 
 
-def flood(pair, quick, tcp_tool, udp_tool):
-    """One client sends upwards without end. The server's memory, and what another call's transfer reaches, against what
-    it reaches beside a call with a transfer like its own."""
+def flood(pairs, quick, tcp_tool, udp_tool):
+    """One client sends upwards without end, for a peer less long. The server's memory, and what another call's transfer
+    reaches, against what it reaches beside a call with a transfer like its own."""
+    return {p.key: one_flood(p, quick, tcp_tool, udp_tool) for p in pairs}
+
+
+def one_flood(pair, quick, tcp_tool, udp_tool):
     sink(pair, tcp_tool)
-    seconds, ms = (10, 1500) if quick else (60, 3000)
+    seconds, ms = (10, 1500) if quick else (60, 3000) if pair.key == OURS else (15, 1500)
     fair, beside, memory = [], [], []
     for _ in range(1 if quick else 3):
         with Load(pair, pair.lab.c, tcp_tool, "up", 0.7):
@@ -158,5 +169,6 @@ def flood(pair, quick, tcp_tool, udp_tool):
     time.sleep(1)
     return {"seconds": seconds, "same_worker": pair.same_worker, "memory_before_kib": before,
             "memory_most_kib": max(memory), "memory_after_kib": lab.memory_kib(pair.server.pid)[0],
-            "fair_gbit_s": median(fair), "other_gbit_s": median(beside), "ratio": median(beside) / median(fair),
+            "fair_gbit_s": median(fair), "other_gbit_s": median(beside),
+            "ratio": median(beside) / median(fair) if median(fair) else None,
             "fair_runs": fair, "other_runs": beside}

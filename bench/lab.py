@@ -30,7 +30,7 @@ class Proc:
 
     def __init__(self, ns, cmd, log, stdin=subprocess.DEVNULL):
         self.log_path, self.cmd = log, cmd
-        self.log = open(log, "wb")
+        self.log, self.started = open(log, "wb"), time.monotonic()
         self.p = subprocess.Popen(["ip", "netns", "exec", ns, *cmd], stdin=stdin, stdout=self.log,
                                   stderr=subprocess.STDOUT, start_new_session=True)
         self.pid = self.p.pid
@@ -40,13 +40,14 @@ class Proc:
             return f.read()
 
     def wait_for(self, text, seconds):
+        """Until the output has it; the seconds since the process was started."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if text in self.text():
-                return
+                return time.monotonic() - self.started
             if self.p.poll() is not None:
                 break
-            time.sleep(0.02)
+            time.sleep(0.002)
         raise Failed(f"{os.path.basename(self.cmd[0])} did not say '{text}': {self.text()[-800:]}")
 
     def wait_lines(self, n, seconds):
@@ -90,9 +91,16 @@ def family(pid):
 
 
 def cpu_seconds(pid):
-    """CPU time so far of a process and its descendants: the scheduler's nanoseconds, or clock ticks."""
-    total = 0.0
+    """CPU time so far of a process and its descendants: the scheduler's nanoseconds, or clock ticks; of those that have
+    ended, clock ticks."""
+    total, tick = 0.0, os.sysconf("SC_CLK_TCK")
     for p in family(pid):
+        try:
+            with open(f"/proc/{p}/stat") as f:
+                user, system, ended_user, ended_system = map(int, f.read().rsplit(")", 1)[1].split()[11:15])
+        except OSError:
+            continue  # gone meanwhile
+        total += (ended_user + ended_system) / tick
         try:
             ns = 0
             for t in os.listdir(f"/proc/{p}/task"):
@@ -100,18 +108,14 @@ def cpu_seconds(pid):
                     ns += int(f.read().split()[0])
             total += ns / 1e9
         except OSError:
-            try:
-                with open(f"/proc/{p}/stat") as f:
-                    v = f.read().rsplit(")", 1)[1].split()
-                total += (int(v[11]) + int(v[12])) / os.sysconf("SC_CLK_TCK")
-            except OSError:
-                pass
+            total += (user + system) / tick
     return total
 
 
 def memory_kib(pid):
-    """Pss and private KiB of a process and its descendants, from smaps_rollup."""
-    pss = private = 0
+    """KiB of a process and its descendants, from smaps_rollup: Pss, and what of it is of no file. A file's share falls
+    when others map it, too: a client with the same libraries."""
+    pss = anonymous = 0
     for p in family(pid):
         try:
             with open(f"/proc/{p}/smaps_rollup") as f:
@@ -122,9 +126,9 @@ def memory_kib(pid):
             k, v = line.split()[:2] if ":" in line.split()[0] else ("", 0)
             if k == "Pss:":
                 pss += int(v)
-            elif k in ("Private_Clean:", "Private_Dirty:"):
-                private += int(v)
-    return pss, private
+            elif k in ("Pss_Anon:", "Pss_Shmem:"):
+                anonymous += int(v)
+    return pss, anonymous
 
 
 class Lab:

@@ -8,25 +8,50 @@ import subprocess
 import lab
 from lab import Lab, MTU, SERVER
 
+PLAIN = ("second", "flood", "setup")  # rows of all that is dialled with a client as it is installed
+
 
 class Peer:
     """server is the process whose CPU time counts, client the one at the other end. rows: where it takes part; often: a
-    bar speaks of it, so it has more runs; needs: the programs that must be installed."""
+    bar speaks of it, so it has more runs; needs: the programs that must be installed; is_up: what its client says then.
+    pair: two calls of two clients."""
 
     rows, often, needs = ("tcp",), False, ()
-    second = False
+    same_worker = False  # of a pair: whether one process or thread of the server moves the packets of both
+    sink = None
 
-    def __init__(self, work, build, certs, congestion=None, slow=False):
+    def __init__(self, work, build, certs, congestion=None, slow=False, pair=False):
         self.build, self.certs = build, certs
-        self.lab = Lab(self.key, work, congestion, self.second, slow)
+        self.lab = Lab(self.key, work, congestion, pair, slow)
         self.server = self.client = None
         try:
             self.up()
             self.answers(self.lab.c)
+            if pair:
+                self.second()
+                self.answers(self.lab.c2)
             self.lab.choose_congestion()  # of the tunnel's own routes
         except BaseException:
             self.close()
             raise
+
+    def up(self):
+        self.serve()
+        self.client = self.dial(self.lab.c)
+
+    def second(self):
+        self.client2 = self.dial(self.lab.c2)
+
+    def dial(self, ns):
+        """A call of the client from this namespace, its device tun0; took: the seconds until it was up."""
+        client = self.call(ns)
+        client.took = client.wait_for(self.is_up, 20)
+        return client
+
+    def many(self, n):
+        """So many calls more that only idle: a client each, without a device."""
+        for client in [self.call(self.lab.c, device=False) for _ in range(n)]:
+            client.wait_for(self.is_up, 60)
 
     def answers(self, ns):
         """Until the first packet has come back, nothing is measured."""
@@ -92,33 +117,40 @@ class LimitGso(Limit):
 class OpenVpn(Peer):
     """Its data channel in user space: nobody has the kernel module without asking for it."""
 
-    needs = ("openvpn",)
+    needs, is_up = ("openvpn",), "Initialization Sequence Completed"
+    same_worker = True
+    device = ("--dev", "tun0", "--dev-type", "tun")
+    no_device = ("--dev", "null", "--ifconfig-noexec", "--route-noexec")
 
-    def up(self):
-        common = ["--dev", "tun0", "--dev-type", "tun", "--disable-dco", "--tun-mtu", str(MTU), "--mssfix", "0",
-                  "--data-ciphers", "AES-128-GCM", "--ca", f"{self.certs}/ca.pem", "--verb", "3", "--sndbuf", "0",
-                  "--rcvbuf", "0"]
-        self.server = self.lab.start(
-            self.lab.s, "openvpn", *common, *self.serve, "--local", SERVER, "--port", "1194", "--server", "10.77.0.0",
+    def start(self, ns, *args):
+        return self.lab.start(ns, "openvpn", "--disable-dco", "--tun-mtu", str(MTU), "--mssfix", "0", "--data-ciphers",
+                              "AES-128-GCM", "--ca", f"{self.certs}/ca.pem", "--verb", "3", "--sndbuf", "0", "--rcvbuf",
+                              "0", *args)
+
+    def serve(self):
+        self.server = self.start(
+            self.lab.s, *self.device, *self.serves, "--local", SERVER, "--port", "1194", "--server", "10.77.0.0",
             "255.255.0.0", "--topology", "subnet", "--dh", "none", "--cert", f"{self.certs}/server.pem", "--key",
-            f"{self.certs}/server.key", "--push", "route 10.10.2.0 255.255.255.0")
-        self.server.wait_for("Initialization Sequence Completed", 10)
-        self.client = self.lab.start(
-            self.lab.c, "openvpn", *common, "--client", *self.dial, "--remote", SERVER, "1194", "--nobind", "--cert",
-            f"{self.certs}/client.pem", "--key", f"{self.certs}/client.key", "--remote-cert-tls", "server")
-        self.client.wait_for("Initialization Sequence Completed", 20)
+            f"{self.certs}/server.key", "--duplicate-cn", "--push", "route 10.10.2.0 255.255.255.0")
+        self.server.wait_for(self.is_up, 10)
+
+    def call(self, ns, device=True):
+        return self.start(
+            ns, *(self.device if device else self.no_device), "--client", *self.dials, "--remote", SERVER, "1194",
+            "--nobind", "--cert", f"{self.certs}/client.pem", "--key", f"{self.certs}/client.key",
+            "--remote-cert-tls", "server")
 
 
 class OpenVpnTcp(OpenVpn):
     key, title = "openvpn", "OpenVPN 2.6 TCP"
-    rows, often = ("tcp", "latency", "bottleneck"), True
-    serve, dial = ("--proto", "tcp-server", "--tcp-nodelay"), ("--proto", "tcp-client")
+    rows, often = ("tcp", "latency", "bottleneck", "idle", *PLAIN), True
+    serves, dials = ("--proto", "tcp-server", "--tcp-nodelay"), ("--proto", "tcp-client")
 
 
 class OpenVpnUdp(OpenVpn):
     key, title = "openvpn-udp", "OpenVPN 2.6 UDP"
-    rows = ("tcp", "udp", "latency", "bottleneck")
-    serve, dial = ("--proto", "udp"), ("--proto", "udp")
+    rows = ("tcp", "udp", "latency", "bottleneck", *PLAIN)
+    serves, dials = ("--proto", "udp"), ("--proto", "udp")
 
 
 OCSERV_CONF = """
@@ -132,8 +164,9 @@ socket-file = {dir}/socket
 server-cert = {certs}/server.pem
 server-key = {certs}/server.key
 isolate-workers = false
-max-clients = 16
-max-same-clients = 16
+max-clients = 1024
+max-same-clients = 1024
+max-ban-score = 0
 keepalive = 3600
 dpd = 3600
 mobile-dpd = 3600
@@ -165,38 +198,45 @@ ip route add {inside} dev "$TUNDEV"
 
 
 class Ocserv(Peer):
-    needs = ("ocserv", "ocpasswd", "openconnect")
+    needs, is_up = ("ocserv", "ocpasswd", "openconnect"), "Configured as"
 
-    def up(self):
+    def serve(self):
         d = self.lab.work
         conf = self.file("ocserv.conf", OCSERV_CONF.format(
             dir=d, certs=self.certs, server=SERVER, udp="udp-port = 443" if self.dtls else ""))
-        script = self.file("script", OCSERV_SCRIPT.format(mtu=MTU, inside=lab.INSIDE_NET), 0o755)
+        self.script = self.file("script", OCSERV_SCRIPT.format(mtu=MTU, inside=lab.INSIDE_NET), 0o755)
+        self.password = self.file("password", "bench-password\n", 0o600)
         subprocess.run(["ocpasswd", "-c", os.path.join(d, "passwd"), "bench"], input="bench-password\n" * 2, text=True,
                        check=True, capture_output=True)
         os.chmod(os.path.join(d, "passwd"), 0o644)
         self.server = self.lab.start(self.lab.s, "ocserv", "-f", "-c", conf)
         self.lab.listens(self.server, SERVER, 443)
-        password = self.file("password", "bench-password\n", 0o600)
-        with open(password) as f:
-            self.client = self.lab.start(
-                self.lab.c, "openconnect", "--protocol=anyconnect", "--non-inter", "--user=bench", "--passwd-on-stdin",
-                f"--cafile={self.certs}/ca.pem", "--interface=tun0", f"--script={script}", "--no-system-trust",
+
+    def call(self, ns, device=True):
+        device = ["--interface=tun0", f"--script={self.script}"] if device else ["--script-tun", "--script=sleep 600"]
+        with open(self.password) as f:
+            return self.lab.start(
+                ns, "openconnect", "--protocol=anyconnect", "--non-inter", "--user=bench", "--passwd-on-stdin",
+                f"--cafile={self.certs}/ca.pem", *device, "--no-system-trust",
                 *([] if self.dtls else ["--no-dtls"]), f"https://{SERVER}/", stdin=f)
-        self.client.wait_for("Configured as", 15)
+
+    def dial(self, ns):
+        client = super().dial(ns)
         if self.dtls:
-            self.client.wait_for("Established DTLS connection", 15)
+            client.wait_for("Established DTLS connection", 15)
         for _ in range(250):  # its script runs beside it
-            if self.lab.run(self.lab.c, "ip", "route", "show", lab.INSIDE_NET).strip():
+            if self.lab.run(ns, "ip", "route", "show", lab.INSIDE_NET).strip():
                 break
             lab.time.sleep(0.02)
         for dev in json.loads(self.lab.run(self.lab.s, "ip", "-j", "link")):
             if dev["ifname"].startswith("vpns"):
                 self.lab.run(self.lab.s, "ip", "link", "set", dev["ifname"], "mtu", str(MTU))
+        return client
 
 
 class OcservTls(Ocserv):
     key, title, dtls = "ocserv-tls", "ocserv TLS", False
+    rows = ("tcp", "idle", *PLAIN)
 
 
 class OcservDtls(Ocserv):
@@ -241,11 +281,8 @@ class Gatehouse(Peer):
     """Both ends ours, as they are installed."""
 
     key, title = "gatehouse", "Gatehouse"
-    rows, often = ("tcp", "udp", "latency", "bottleneck"), True
-
-    def up(self):
-        self.serve()
-        self.client = self.dial(self.lab.c)
+    rows, often, is_up = ("tcp", "udp", "latency", "bottleneck", *PLAIN), True, '"event":"up"'
+    tries = 12
 
     def serve(self):
         d = self.lab.work
@@ -259,17 +296,24 @@ class Gatehouse(Peer):
     def program(self):
         return os.path.join(self.build, "gatehouse")
 
-    def dial(self, ns):
-        """A call of `gatehouse connect` in this namespace, its device tun0."""
+    def call(self, ns):
         folder = os.path.join(self.lab.work, os.path.basename(ns))
         os.makedirs(folder, exist_ok=True)
         here = os.path.relpath(folder, self.lab.work)
         self.file(f"{here}/password", "bench-password\n", 0o600)
         conf = self.file(f"{here}/connect.conf", CONNECT_CONF.format(
             server=SERVER, certs=self.certs, dir=folder, mtu=MTU, inside=lab.INSIDE_NET, user=service_user()))
-        client = self.lab.start(ns, self.program, "connect", "-c", conf, "--json")
-        client.wait_for('"event":"up"', 20)
-        return client
+        return self.lab.start(ns, self.program, "connect", "-c", conf, "--json")
+
+    def second(self):
+        """Of the first call's worker where the server has more than one: there they share most."""
+        for _ in range(self.tries):
+            super().second()
+            self.same_worker = len({s["worker"] for s in self.sessions()}) == 1
+            if self.same_worker:
+                return
+            self.client2.stop()
+        super().second()
 
     def sessions(self):
         """What the server tells of its calls."""
@@ -316,27 +360,6 @@ class GatehouseServer(Gatehouse):
 
     def hang_up(self):
         self.client.stop()
-
-
-class GatehousePair(Gatehouse):
-    """Two calls of two clients, of one worker where the server has more than one: there they share most."""
-
-    key, second = "gatehouse-pair", True
-    rows = ()
-    tries = 12
-
-    def up(self):
-        self.serve()
-        self.client = self.dial(self.lab.c)
-        for _ in range(self.tries):
-            self.client2 = self.dial(self.lab.c2)
-            self.same_worker = len({s["worker"] for s in self.sessions()}) == 1
-            if self.same_worker:
-                break
-            self.client2.stop()
-        else:
-            self.client2 = self.dial(self.lab.c2)
-        self.answers(self.lab.c2)
 
 
 # In the order of their turns: what is compared is measured side by side.

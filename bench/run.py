@@ -32,9 +32,8 @@ import setup  # noqa: E402
 import show  # noqa: E402
 import web  # noqa: E402
 
-TUNNEL_ROWS = ("tcp", "latency", "udp")  # the peers stay up for all of them
 WEB_ROWS = {"handshake": web.handshakes, "web": web.web, "passthrough": web.passthrough}
-ROWS = ("setup", "idle", "calls", "second", "flood", *TUNNEL_ROWS, "bottleneck", *WEB_ROWS)
+ROWS = ("setup", "idle", "calls", "second", "flood", "tcp", "latency", "udp", "bottleneck", *WEB_ROWS)
 FILES = 1 << 16  # descriptors: ten thousand calls are as many at either end
 
 
@@ -43,7 +42,7 @@ def arguments():
     p.add_argument("--quick", action="store_true", help="shorter and fewer runs: a look, not a result")
     p.add_argument("--only", action="append", choices=ROWS, help="this row only; may be given again")
     p.add_argument("--peer", action="append", choices=[t.key for t in all_peers.TUNNELS],
-                   help="this peer only; may be given again")
+                   help="this peer only, in rows that have peers; may be given again")
     p.add_argument("--build", default=os.path.join(os.path.dirname(HERE), "build"), help="build directory")
     p.add_argument("--save", action="store_true", help="write results of a partial run too")
     p.add_argument("--results", default=os.path.join(HERE, "results"), help="where results go")
@@ -77,7 +76,7 @@ class Bench:
     def say(self, text):
         print(f"# {text}", file=sys.stderr, flush=True)
 
-    def bring(self, kind, *how):
+    def bring(self, kind, **how):
         """A peer that is up, or None with the reason noted."""
         absent = [p for p in kind.needs if not lab.have(p)]
         if absent:
@@ -86,7 +85,7 @@ class Bench:
             self.skipped[kind.key] = "not built"
         else:
             try:
-                peer = kind(self.work, self.args.build, self.certs, *how)
+                peer = kind(self.work, self.args.build, self.certs, **how)
                 self.up.append(peer)
                 return peer
             except (lab.Failed, OSError, KeyError, ValueError) as e:
@@ -94,9 +93,12 @@ class Bench:
         self.say(f"{kind.key} skipped: {self.skipped[kind.key]}")
         return None
 
-    def bring_all(self, row, *how):
+    def server(self, congestion=None):
+        return self.bring(all_peers.GatehouseServer, congestion=congestion)
+
+    def bring_all(self, row, **how):
         kinds = [t for t in all_peers.TUNNELS if row in t.rows and t.key in (self.args.peer or [t.key])]
-        return [p for p in (self.bring(t, *how) for t in kinds) if p]
+        return [p for p in (self.bring(t, **how) for t in kinds) if p]
 
     def row(self, name, measure, *args):
         if name not in self.want:
@@ -110,34 +112,26 @@ class Bench:
             self.say(f"{name} failed: {e}")
         self.say(f"{name} took {time.monotonic() - start:.0f} s")
 
-    def with_server(self, kind, **measures):
-        """Rows that share a server of their own."""
-        if not set(measures) & set(self.want):
-            return
-        server = self.bring(kind)
-        for name, (measure, *args) in measures.items() if server else ():
-            self.row(name, measure, server, self.quick, *args)
-        if server:
-            server.close()
-
     def run(self):
         tcp, udp = self.tool("bench-tcp"), self.tool("bench-udp")
-        self.with_server(all_peers.GatehouseServer, setup=(setup.setup,))
-        self.row("idle", setup.idle, lambda: self.bring(all_peers.GatehouseServer), self.quick)
-        self.row("calls", rows.calls, lambda congestion: self.bring(all_peers.GatehouseServer, congestion),
-                 lambda congestion: self.bring(all_peers.LimitGso, congestion), self.quick, tcp)
-        self.with_server(all_peers.GatehousePair, second=(delay.second, tcp, udp), flood=(delay.flood, tcp, udp))
-        self.tunnels(tcp, udp)
+        ours = self.server if "gatehouse" in (self.args.peer or ["gatehouse"]) else None
+        self.row("setup", setup.setup, ours, lambda: self.bring_all("setup"), self.quick)
+        self.row("idle", setup.idle, ours, lambda: self.bring_all("idle"), self.quick)
+        self.row("calls", rows.calls, self.server,
+                 lambda congestion: self.bring(all_peers.LimitGso, congestion=congestion), self.quick, tcp)
+        self.together({"pair": True}, second=(delay.second, tcp, udp), flood=(delay.flood, tcp, udp))
+        self.together({}, tcp=(rows.tcp,), latency=(delay.latency, tcp), udp=(rows.udp, udp))
         self.row("bottleneck", delay.bottleneck,
-                 lambda congestion: self.bring_all("bottleneck", congestion, True), self.quick, tcp)
+                 lambda congestion: self.bring_all("bottleneck", congestion=congestion, slow=True), self.quick, tcp)
         if set(WEB_ROWS) & set(self.want):
             self.web()
 
-    def tunnels(self, tcp, udp):
-        if not set(TUNNEL_ROWS) & set(self.want):
+    def together(self, how, **measures):
+        """Rows whose peers, those of the first, stay up for all of them."""
+        if not set(measures) & set(self.want):
             return
-        up = self.bring_all("tcp")
-        for name, measure, *tools in (("tcp", rows.tcp), ("latency", delay.latency, tcp), ("udp", rows.udp, udp)):
+        up = self.bring_all(next(iter(measures)), **how)
+        for name, (measure, *tools) in measures.items():
             self.row(name, measure, [p for p in up if name in p.rows or self.args.peer], self.quick, *tools)
         for p in up:
             p.close()

@@ -15,6 +15,15 @@ def pair(v, digits=2):
     return f"{num(v['p50_ms'], digits)}/{num(v['p99_ms'], digits)}"
 
 
+def two_calls(key, v):
+    """A peer's name, and what its two calls do not share where they could."""
+    return TITLES[key] + ("" if key != "gatehouse" or v["same_worker"] else ", another worker")
+
+
+def share(v):
+    return f"{100 * v['lost'] / v['sent']:.1f} %" if v["lost"] else "0"
+
+
 def throughput(r, table):
     for n in (1, 4):
         if "tcp" in r:
@@ -46,33 +55,36 @@ def delay(r, table):
                   num(v[d]["added_p99_ms"], 1)))]
                for k, v in r["bottleneck"][name].items()])
     if "second" in r:
-        table([f"ping of a second call, {'same worker' if r['second']['same_worker'] else 'another worker'}",
-               "p50 ms", "p99 ms", "max ms", "lost"],
-              [[f"beside {k}" if k != "idle" else k, num(v["p50_ms"]), num(v["p99_ms"]), num(v["max_ms"]), v["lost"]]
-               for k, v in r["second"].items() if k != "same_worker"])
+        kinds = ("idle", *(f"{what} {d}" for what in ("tcp", "udp") for d in DIRECTIONS))
+        table(["ping p50/p99 ms of a second call, lost", *(k if k == "idle" else f"beside {k}" for k in kinds)],
+              [[two_calls(k, v), *(pair(v[n]) + f", {share(v[n])}" for n in kinds)] for k, v in r["second"].items()])
     if "flood" in r:
-        f = r["flood"]
-        table([f"one client floods upwards for {f['seconds']} s", "value"],
-              [["server memory before/most/after, MiB", "/".join(num(f[f"memory_{k}_kib"] / 1024, 1) for k in (
-                  "before", "most", "after"))],
-               ["another call's TCP, Gbit/s", num(f["other_gbit_s"])],
-               ["the same beside a call like it, Gbit/s", num(f["fair_gbit_s"])]])
+        table(["one client floods upwards, once", "for s", "server MiB before/most/after", "another call's TCP, Gbit/s",
+               "the same beside a call like it"],
+              [[two_calls(k, v), v["seconds"],
+                "/".join(num(v[f"memory_{n}_kib"] / 1024, 1) for n in ("before", "most", "after")),
+                num(v["other_gbit_s"]), num(v["fair_gbit_s"])] for k, v in r["flood"].items()])
 
 
 def calls(r, table):
     if "setup" in r:
         s = r["setup"]
-        table(["call set-up", "value"],
+        table(["dials of the server's own client, in turn", "server CPU ms a call", "dial ms, p50", "slowest"],
+              [[TITLES[k], num(v["server_cpu_ms_per_call"]), num(v["dial_ms"], 0), num(v["dial_most_ms"], 0)]
+               for k, v in s["stock"].items()])
+    if "calls_s" in r.get("setup", {}):
+        table(["call set-up, load client", "value"],
               [["server CPU ms a call", num(s["server_cpu_ms_per_call"])],
                ["calls/s, 16 at once", num(s["calls_s"], 0)],
                ["dial ms p50/p99, 16 at once", f"{num(s['dial_p50_ms'], 1)}/{num(s['dial_p99_ms'], 1)}"],
                ["dial ms p50/p99, idle server", f"{num(s['idle_dial_ms'], 1)}/{num(s['idle_dial_p99_ms'], 1)}"]])
     if "idle" in r:
-        table(["idle calls", "KiB each, Pss", "private", "CPU %, all", "dialled at calls/s",
+        table(["idle calls", "KiB each, Pss", "of no file", "CPU %, all", "dialled at calls/s",
                "a packet each: p50/p99/max ms", "lost"],
-              [[n, num(v["pss_kib_per_call"], 1), num(v["private_kib_per_call"], 1), num(v["idle_cpu_percent"], 2),
-                num(v["calls_s"], 0), f"{num(v['p50_ms'])}/{num(v['p99_ms'])}/{num(v['max_ms'], 1)}", v["lost"]]
-               for n, v in r["idle"].items()])
+              [[f"{TITLES[k]}, {n}{', once' if len(v['runs']) == 1 else ''}", num(v["pss_kib_per_call"], 1),
+                num(v["anonymous_kib_per_call"], 1), num(v["idle_cpu_percent"], 2),
+                *([num(v["calls_s"], 0), f"{num(v['p50_ms'])}/{num(v['p99_ms'])}/{num(v['max_ms'], 1)}", v["lost"]]
+                  if "calls_s" in v else "---")] for k, by in r["idle"].items() for n, v in by.items()])
 
 
 def tables(result):
