@@ -14,13 +14,16 @@ void pace_turn(struct pace *p, uint64_t start_ns, uint64_t end_ns, unsigned serv
     p->since_ns = end_ns;
 }
 
+bool pace_known(const struct pace *p)
+{
+    return p->behind && p->steps >= (uint64_t)PACE_ENOUGH * PACE_STEP;
+}
+
 bool pace_too_long(const struct pace *p, unsigned n, uint64_t limit_ms)
 {
     if (n >= HANDSHAKES_MAX)
         return true;
-    if (!p->behind || p->steps < (uint64_t)PACE_ENOUGH * PACE_STEP)
-        return false;
-    return p->time_ns * PACE_STEP / p->steps / 1000 * n > limit_ms * 1000 / 4;
+    return pace_known(p) && p->time_ns * PACE_STEP / p->steps / 1000 * n > limit_ms * 1000 / 4;
 }
 
 void handshakes_init(struct handshakes *h)
@@ -54,16 +57,19 @@ void handshakes_remove(struct handshakes *h, struct conn *c)
 
 /*
  * Those that came in this round and were not served stop being watched, or the loop would tell of them again; unless
- * there is no hope for them, and nothing was done for them yet.
+ * there is no hope for them, and nothing was done for them yet. When the pace gets known, that is asked of all who came
+ * before it was.
  */
 static void sleep_on(struct handshakes *h)
 {
+    bool all = !h->judged && pace_known(&h->pace);
     struct conn *c, *before;
-    for (c = TAILQ_LAST(&h->waiting, conn_queue); c && !c->asleep; c = before) {
+    h->judged = pace_known(&h->pace);
+    for (c = TAILQ_LAST(&h->waiting, conn_queue); c && (all || !c->asleep); c = before) {
         before = TAILQ_PREV(c, conn_queue, queue_link);
         if (!c->tls && handshakes_full(h, conn_handshake_ms(c))) {
             conn_refuse_handshake(c);
-        } else {
+        } else if (!c->asleep) {
             c->asleep = true;
             net_fd_want(c->nf, 0);
         }
@@ -84,7 +90,7 @@ void handshakes_turn(struct worker *w)
         now = uv_hrtime();
     }
     if (!served) {
-        h->pace.behind = false; /* those that were left are gone */
+        h->pace.behind = h->judged = false; /* those that were left are gone */
         return;
     }
     pace_turn(&h->pace, start, now, served, h->n);

@@ -31,7 +31,7 @@ struct pace {
     uint64_t time_ns;
     uint64_t steps; /* of PACE_STEP */
     uint64_t since_ns;
-    bool behind; /* some were left waiting at since_ns; else nothing is known */
+    bool behind; /* some were left waiting at since_ns */
 };
 #define PACE_TURNS  16
 #define PACE_STEP   16 /* steps are counted in sixteenths: whole ones would stop fading below PACE_TURNS */
@@ -39,6 +39,9 @@ struct pace {
 
 /* A turn in which `served` (at least one) were served, and after which `left` wait on. */
 void pace_turn(struct pace *p, uint64_t start_ns, uint64_t end_ns, unsigned served, unsigned left);
+
+/* Has enough been seen to judge? */
+bool pace_known(const struct pace *p);
 
 /*
  * Is a list of n too long for those at its end? A handshake waits in it twice, and half of the time that it has is the
@@ -50,6 +53,7 @@ struct handshakes {
     struct conn_queue waiting;
     unsigned n;
     struct pace pace;
+    bool judged; /* those that wait have been, once: the pace is known */
 };
 
 void handshakes_init(struct handshakes *h);

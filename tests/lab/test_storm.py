@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import socket
 import ssl
 import time
@@ -186,6 +187,33 @@ def test_too_many(lab):
             again.hang_up()
         c.hang_up()
         gh.no_sessions()
+
+
+def test_all_at_the_same_moment(lab):
+    """Connections that were there before, whose ClientHellos come together: the same."""
+    with fixture(lab, "rsa:4096", 2) as gh, steady(lab) as c, contextlib.ExitStack() as stack:
+        out = ssl.MemoryBIO()
+        tls = lab.tls().wrap_bio(ssl.MemoryBIO(), out, server_hostname="www.example.com")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        hello = out.read()
+        waiting = [stack.enter_context(lab.client.connect(SERVER4, 443, 10)) for _ in range(AT_ONCE)]
+        time.sleep(0.1)
+        for s in waiting:
+            s.sendall(hello)
+        answered, refused, end = 0, 0, time.monotonic() + 2
+        while waiting and time.monotonic() < end:
+            for s in select.select(waiting, [], [], 0.1)[0]:
+                try:
+                    good = bool(s.recv(1))
+                except ConnectionResetError:
+                    good = False
+                answered, refused = answered + good, refused + (not good)
+                waiting.remove(s)
+        check(not waiting and answered >= 10 and refused >= 50,
+              f"{answered} answered, {refused} refused, {len(waiting)} still wait")
+        check(gh.events("refused", cause="handshake-limit"), "nothing is said of it")
+        c.hang_up()
 
 
 def test_log_reader_stops(lab):
