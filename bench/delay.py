@@ -1,5 +1,6 @@
 """Delay: of a packet beside a transfer in the same call, behind a slow link, and beside another call that floods."""
 
+import itertools
 import json
 import os
 import time
@@ -40,7 +41,15 @@ class Load:
         time.sleep(self.settle)
 
     def __exit__(self, *_):
-        self.proc.stop()
+        end(self.proc)
+
+
+def end(sender):
+    """Of a load, which must have been one to its end."""
+    alive = sender.p.poll() is None
+    sender.stop()
+    if not alive:
+        raise lab.Failed(f"{os.path.basename(sender.cmd[0])} ended before its time: {sender.text()[-300:]}")
 
 
 def sink(p, tool):
@@ -114,8 +123,8 @@ class Flood:
         time.sleep(0.7)
 
     def __exit__(self, *_):
-        self.proc.stop()
         self.sink.stop()
+        end(self.proc)
 
 
 def second(pairs, quick, tcp_tool, udp_tool):
@@ -125,15 +134,16 @@ def second(pairs, quick, tcp_tool, udp_tool):
     found = {p.key: {k: [] for k in ("idle", *floods)} for p in pairs}
     for p in pairs:
         sink(p, tcp_tool)
-    for _ in range(1 if quick else 3):
-        for p in pairs:
-            count = 100 if quick else 300 if p.key == OURS else 150
+    times = 1 if quick else 3
+    for _, p in itertools.product(range(times), pairs):
+        count = 100 if quick else 300 if p.key == OURS else 150
+        with lab.may_fail(p, "second"):
             found[p.key]["idle"].append(ping(p, p.lab.c2, count))
             for name, flood in floods.items():
                 with flood(p):
                     found[p.key][name].append(ping(p, p.lab.c2, count, must=False))
     return {p.key: {"same_worker": p.same_worker, **{k: together(runs) for k, runs in found[p.key].items()}}
-            for p in pairs}
+            for p in pairs if all(len(runs) == times for runs in found[p.key].values())}
 
 
 def other_rate(pair, tool, ms):
@@ -145,7 +155,11 @@ def other_rate(pair, tool, ms):
 def flood(pairs, quick, tcp_tool, udp_tool):
     """One client sends upwards without end, for a peer less long. The server's memory, and what another call's transfer
     reaches, against what it reaches beside a call with a transfer like its own."""
-    return {p.key: one_flood(p, quick, tcp_tool, udp_tool) for p in pairs}
+    out = {}
+    for p in pairs:
+        with lab.may_fail(p, "flood"):
+            out[p.key] = one_flood(p, quick, tcp_tool, udp_tool)
+    return out
 
 
 def one_flood(pair, quick, tcp_tool, udp_tool):

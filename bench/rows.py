@@ -119,9 +119,10 @@ class Udp:
     def search(self, size, ms, steps, *more):
         """The highest rate that arrives with at most 1 % lost."""
         flood, loss = self.once(size, 0, ms, *more)
-        if loss <= 0.01:  # the sender is the limit
+        if loss <= 0.01:  # the sender is the limit: two of them, and the better of both where they are none
             two, lost = self.once(size, 0, ms, "--two", *more)
-            flood, loss = max((flood, loss), (two, lost)) if lost <= 0.01 else (flood, loss)
+            if lost <= 0.01:
+                flood = max(flood, two)
         best, low, high = (flood, flood, flood) if loss <= 0.01 else (0, 0, flood * 1.5)
         rate = flood * 0.85
         for _ in range(steps if high > low else 0):

@@ -200,7 +200,7 @@ def main():
         shutil.rmtree(work, ignore_errors=True)
     result = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), "quick": args.quick,
               "seconds": round(time.monotonic() - start), "machine": host, "mtu": lab.MTU, "rows": bench.rows,
-              "bars": bars.bars(bench.rows), "skipped": bench.skipped}
+              "bars": bars.bars(bench.rows), "skipped": {**bench.skipped, **lab.left_out}}
     print(show.plain(result))
     whole = not (args.only or args.peer)
     if args.save or (whole and not args.quick):
