@@ -7,6 +7,7 @@
 
 #include "ppp/link.h"
 #include "server/conn.h"
+#include "server/turn.h"
 #include "server/worker.h"
 #include "sstp/server.h"
 
@@ -43,7 +44,7 @@ struct call {
     struct ppp_link *ppp;
     uint64_t hangup_at;  /* when to go on from PPP to SSTP disconnect */
     uint64_t close_at;   /* when to give up flushing */
-    int32_t deficit;     /* bytes of its turns that it did not use, while something waits; < 0: it took them before */
+    struct turn turn;    /* of those that have something to send */
     uint64_t read_at_ms; /* when the user's rate lets us read on; 0: now */
     uint64_t started_ms, up_ms;
     uint64_t up_bps, down_bps; /* the user's rates, bits a second; 0: none */

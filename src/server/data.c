@@ -23,8 +23,7 @@
 #define TURN_BYTES    (128u << 10) /* to sockets in a turn */
 #define QUANTUM       65536        /* of it a call's before the next has its turn; with many calls */
 #define QUANTUM_SMALL TLS_RECORD_MAX
-#define MANY_CALLS    4     /* more than these have something to send */
-#define DEFICIT_MAX   16384 /* of a turn is kept for the next: a record did not fit, no more */
+#define MANY_CALLS    4 /* more than these have something to send */
 
 static uint64_t now_us(void)
 {
@@ -156,10 +155,6 @@ static void to_old(struct call *k)
     w->n_active++;
 }
 
-/*
- * Deficit round robin: what whole records left of a call's turn, or took too much, is added to its next one, for as
- * long as it has something to send.
- */
 static void send_in_turn(struct worker *w)
 {
     uint64_t now = now_us();
@@ -168,16 +163,14 @@ static void send_in_turn(struct worker *w)
     while (done < TURN_BYTES && ((k = TAILQ_FIRST(&w->fresh)) || (k = TAILQ_FIRST(&w->active)))) {
         bool was_fresh = k->fresh;
         deactivate(k);
-        size_t budget = (size_t)((int64_t)quantum + k->deficit);
+        size_t budget = turn_budget(&k->turn, quantum);
         enum tunnel_state state = tunnel_send(&k->stream, budget, now, &sent);
         done += state == TUNNEL_MORE ? quantum : sent + 1;
+        turn_took(&k->turn, budget, sent, state == TUNNEL_MORE);
         if (state == TUNNEL_MORE) {
-            int64_t left = (int64_t)budget - (int64_t)sent;
-            k->deficit = (int32_t)(left < DEFICIT_MAX ? left : DEFICIT_MAX);
             to_old(k);
             continue;
         }
-        k->deficit = 0;
         after_send(k, state);
         /* Who was served first is not so again before the others had their turn (as RFC 8290 4.2 has it for flows). */
         if (state == TUNNEL_EMPTY && was_fresh && !TAILQ_EMPTY(&w->active))

@@ -180,13 +180,14 @@ def test_ecn(lab):
                 stack.callback(ns.sysctl, key, ns.sysctl(key))
                 ns.sysctl(key, value)
         r.rate("20mbit")
-        before = st.netstat(r.home, "InCEPkts")
-        st.at_once(lambda: st.down(r.home, 5 * MIB, 1), lambda: st.down(r.home, 3 * MIB, 2))
-        s = gh.session("alice")
-        told = st.netstat(r.home, "InCEPkts") - before
-        check(s["marked"] > 0 and s["drop_late"] == 0 and s["drop_full"] == 0, f"marked {s['marked']}, dropped "
-              f"{s['drop_late']} late, {s['drop_full']} for want of room")
-        check(0 < told <= s["marked"], f"{told} marks came, {s['marked']} were made")
+        for what, move, ns, sender in (("down", st.down, r.home, lambda: gh.session("alice")),
+                                       ("up", st.up, lab.inside, lambda: status(c)["call"])):
+            before = st.netstat(ns, "InCEPkts")
+            st.at_once(lambda: move(r.home, 5 * MIB, 1), lambda: move(r.home, 3 * MIB, 2))
+            told, s = st.netstat(ns, "InCEPkts") - before, sender()
+            check(s["marked"] > 0 and s["drop_late"] == 0 and s["drop_full"] == 0, f"{what}: marked {s['marked']}, "
+                  f"dropped {s['drop_late']} late, {s['drop_full']} for want of room")
+            check(0 < told <= s["marked"], f"{what}: {told} marks came, {s['marked']} were made")
 
 
 # ---- rates of users --------------------------------------------------------------------------------------------------
