@@ -200,7 +200,7 @@ static void set_addr(int s, unsigned long what, const char *name, uint32_t ip4)
 {
     struct ifreq r = { 0 };
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(ip4) };
-    snprintf(r.ifr_name, sizeof r.ifr_name, "%s", name);
+    snprintf(r.ifr_name, sizeof r.ifr_name, "%.*s", IFNAMSIZ - 1, name);
     memcpy(&r.ifr_addr, &a, sizeof a);
     if (ioctl(s, what, &r) < 0)
         tool_die_errno("setting the TUN's address");

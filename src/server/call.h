@@ -90,8 +90,7 @@ void call_resume(struct call *k, uint64_t now_ms);               /* what a rate 
 uint64_t call_resume_at(const struct call *k);                   /* when that is */
 void call_off_lists(struct call *k);
 
-void data_from_tun(struct worker *w);                             /* TUN -> queues of calls */
-void data_from_inbox(struct worker *w, struct pktbuf_list *list); /* packets handed over -> the same */
-void data_turn(struct worker *w);                                 /* queues -> sockets, and input left over */
+void data_from_inbox(struct worker *w, struct pktbuf_list *list); /* packets handed over -> queues of calls */
+void data_turn(struct worker *w); /* TUN -> queues of calls -> sockets, and input left over */
 
 #endif

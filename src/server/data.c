@@ -3,9 +3,10 @@
  * system call for a packet (but a lock for IPv6, whose link-local packets are few); packets for another worker's calls
  * are handed over a list at a time.
  *
- * From the TUN packets come into the queues of calls (data_from_tun); once in a turn of the loop the calls that have
- * some are served in turns (data_turn). More is read than is sent: when the worker is the bottleneck, what waits is
- * where flows are kept apart and delays are measured, not in the kernel's queue before us.
+ * From the TUN packets come into the queues of calls, in a turn of the loop; then the calls that have some are served
+ * in turns (data_turn). More is read than is sent: when the worker is the bottleneck, what waits is where flows are
+ * kept apart and delays are measured, not in the kernel's queues before us. Of those there are several, to which calls
+ * are spread, so that one that runs over is not in the way of all.
  */
 #include <string.h>
 
@@ -18,8 +19,10 @@
 #define IN_BYTES      (512u << 10) /* from sockets in a turn, and */
 #define IN_FRAMES     2048         /* packets: small ones cost as much as large ones */
 #define IN_SMALL      1000         /* so many of them at once: its next read is a small one */
-#define TUN_READS     512          /* packets or super-packets from the TUN in a wake-up, and */
+#define TUN_READS     512          /* packets or super-packets from the TUN in a turn, and */
 #define TUN_BYTES     (512u << 10) /* bytes */
+#define QUEUE_READS   64           /* of it from a queue before the next has its turn, and */
+#define QUEUE_BYTES   (64u << 10)
 #define TURN_BYTES    (128u << 10) /* to sockets in a turn */
 #define QUANTUM       65536        /* of it a call's before the next has its turn; with many calls */
 #define QUANTUM_SMALL TLS_RECORD_MAX
@@ -202,12 +205,6 @@ static void receive_in_turn(struct worker *w)
         net_loop_again(&w->loop);
 }
 
-void data_turn(struct worker *w)
-{
-    send_in_turn(w);
-    receive_in_turn(w);
-}
-
 /* ---- from the client ---- */
 
 static bool source_is_theirs(const struct call *k, const struct ip_view *v, uint16_t protocol)
@@ -269,6 +266,9 @@ static bool walk_done(void *arg)
 
 static struct tunnel_sink sink_for(struct call *k)
 {
+    struct worker *w = k->c->w;
+    if (k->ip4)
+        w->join.arg = &w->queue[pool_slot(&w->engine->pool, k->ip4) % w->n_queues].tun;
     return (struct tunnel_sink){ on_control, on_frame, on_walked, walk_done, k };
 }
 
@@ -449,20 +449,30 @@ static void tun_gone(struct worker *w)
     log_error(NULL, "tun-gone", "the VPN's interface is gone: no call can move packets, the server stops",
               LOG_S("remedy", "somebody deleted the interface; start gatehouse again"));
     engine_fail(w->engine);
-    net_fd_close(w->tun_fd);
-    w->tun_fd = NULL;
-    w->tun.fd = -1; /* the number will be another's: what clients still send must not go there */
+    for (unsigned i = 0; i < w->n_queues; i++) {
+        net_fd_close(w->queue[i].nf);
+        w->queue[i].nf = NULL;
+        w->queue[i].ready = false;
+        w->queue[i].tun.fd = -1; /* the number will be another's: what clients still send must not go there */
+    }
 }
 
-void data_from_tun(struct worker *w)
+struct tun_turn {
+    uint64_t now;
+    unsigned reads; /* done, and */
+    size_t bytes;
+    struct pktbuf_list others; /* for other workers */
+};
+
+/* Up to so much of a queue: 0; ERR_AGAIN: it is empty; ERR_SYSTEM. */
+static int read_queue(struct worker *w, struct worker_queue *q, struct tun_turn *t)
 {
-    struct pktbuf_list others = STAILQ_HEAD_INITIALIZER(others);
-    uint64_t now = now_us();
+    unsigned reads = 0;
     size_t bytes = 0;
     int rc = 0;
-    for (unsigned i = 0; i < TUN_READS && bytes < TUN_BYTES && rc != ERR_AGAIN && rc != ERR_SYSTEM; i++) {
+    for (; reads < QUEUE_READS && bytes < QUEUE_BYTES && rc != ERR_AGAIN && rc != ERR_SYSTEM; reads++) {
         struct pktbuf *b;
-        rc = tun_queue_take(&w->tun, &w->bufs.packets, &w->tun_buf, &b);
+        rc = tun_queue_take(&q->tun, &w->bufs.packets, &w->tun_buf, &b);
         if (rc == ERR_NOMEM)
             w->counts.drop_memory++;
         if (rc == ERR_PEER)
@@ -470,9 +480,37 @@ void data_from_tun(struct worker *w)
         if (!b)
             continue;
         bytes += b->len;
-        route(w, b, &others, now);
+        route(w, b, &t->others, t->now);
     }
-    hand_over(w, &others);
+    t->reads += reads;
+    t->bytes += bytes;
+    return rc == ERR_AGAIN || rc == ERR_SYSTEM ? rc : 0;
+}
+
+static struct worker_queue *next_ready(struct worker *w)
+{
+    for (unsigned i = 0; i < w->n_queues; i++) {
+        struct worker_queue *q = &w->queue[w->next_queue];
+        w->next_queue = w->next_queue + 1 < w->n_queues ? w->next_queue + 1 : 0;
+        if (q->ready)
+            return q;
+    }
+    return NULL;
+}
+
+/* The queues that have something, in turns. What is left over makes them ready again in the next turn. */
+static void take_from_tun(struct worker *w)
+{
+    struct tun_turn t = { .now = now_us(), .others = STAILQ_HEAD_INITIALIZER(t.others) };
+    struct worker_queue *q;
+    int rc = 0;
+    while (rc != ERR_SYSTEM && t.reads < TUN_READS && t.bytes < TUN_BYTES && (q = next_ready(w))) {
+        rc = read_queue(w, q, &t);
+        q->ready = rc == 0;
+    }
+    for (unsigned i = 0; i < w->n_queues; i++)
+        w->queue[i].ready = false;
+    hand_over(w, &t.others);
     if (rc == ERR_SYSTEM)
         tun_gone(w);
 }
@@ -492,4 +530,13 @@ void data_from_inbox(struct worker *w, struct pktbuf_list *list)
             pktbuf_free(&w->bufs.packets, b);
         }
     }
+}
+
+/* ---- a turn of the loop ---- */
+
+void data_turn(struct worker *w)
+{
+    take_from_tun(w);
+    send_in_turn(w);
+    receive_in_turn(w);
 }

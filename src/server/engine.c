@@ -109,7 +109,7 @@ void engine_hangup_ip(struct engine *e, unsigned owner, uint32_t ip)
 struct gen_msg {
     struct worker_msg m;
     struct generation *gen; /* one reference */
-    struct tun_queue tun;   /* with by_slot */
+    struct worker_tun tun;  /* with by_slot */
     struct call **by_slot;  /* not NULL: this generation is the first with a VPN */
 };
 
@@ -118,7 +118,7 @@ static void run_new_generation(struct worker *w, struct worker_msg *m)
     struct gen_msg *g = (struct gen_msg *)(void *)m;
     struct generation *old = w->gen;
     if (g->by_slot)
-        worker_take_vpn(w, g->tun, g->by_slot);
+        worker_take_vpn(w, &g->tun, g->by_slot);
     w->gen = g->gen;
     worker_take_limits(w);
     generation_unref(old);
@@ -155,24 +155,24 @@ static int take_fds(struct engine *e, enum priv_request what, uint32_t index, in
     return rc;
 }
 
-/* The interface's queues, and what goes with them. */
-static int take_tun(struct engine *e, int *fds, unsigned *n)
+/* The interface's queues of a worker, and what goes with them. */
+static int take_tun(struct engine *e, unsigned worker, struct worker_tun *tun)
 {
     struct priv_msg answer = { 0 };
-    int rc = priv_ask(e->channel, PRIV_TUN, 0, &answer, fds, PRIV_FDS_MAX);
-    *n = rc ? 0 : answer.n_fds;
+    int rc = priv_ask(e->channel, PRIV_TUN, worker, &answer, tun->fd, TUN_QUEUES_WORKER);
+    tun->n = rc ? 0 : answer.n_fds;
     e->tun_offload = tun_offload_unpack(rc ? 0 : answer.index);
-    return rc;
+    return rc ? rc : tun->n ? 0 : ERR_BUG;
 }
 
 /* With the pool there already. Without steering all goes on: workers hand packets to each other then. */
-static void take_steering(struct engine *e)
+static void take_steering(struct engine *e, unsigned queues)
 {
     struct priv_msg answer = { 0 };
     int fds[PRIV_FDS_MAX];
     int rc = priv_ask(e->channel, PRIV_STEER, 0, &answer, fds, PRIV_FDS_MAX);
     unsigned n = rc ? 0 : answer.n_fds;
-    if (n == 2 && steer_map(&e->steer, fds[0], fds[1], e->pool.slots))
+    if (n == 2 && steer_map(&e->steer, fds[0], fds[1], e->pool.slots, queues))
         snprintf(answer.text, sizeof answer.text, "cannot map eBPF tables: %s", strerror(errno));
     snprintf(e->steer_why, sizeof e->steer_why, "%s", answer.text);
     while (n)
@@ -180,32 +180,26 @@ static void take_steering(struct engine *e)
     e->pool.steer = &e->steer;
 }
 
-/* The pool and a TUN queue for each worker, when g is the first generation with a VPN. */
+/* The pool and each worker's part, when g is the first generation with a VPN. */
 static int add_vpn(struct engine *e, const struct generation *g, struct gen_msg **msg)
 {
-    int fds[PRIV_FDS_MAX];
-    unsigned n = 0;
-    int rc = take_tun(e, fds, &n);
-    if (!rc && n != e->n_workers)
-        rc = ERR_BUG;
-    if (!rc)
-        rc = pool_init(&e->pool, g->cfg);
+    int rc = pool_init(&e->pool, g->cfg);
     unsigned ready = 0;
-    for (; !rc && ready < n; ready++) {
+    for (; !rc && ready < e->n_workers; ready++) {
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): publish() made n_workers of them */
         msg[ready]->by_slot = calloc(e->pool.slots + 1, sizeof(struct call *));
-        msg[ready]->tun = (struct tun_queue){ .fd = fds[ready], .offload = e->tun_offload };
-        rc = msg[ready]->by_slot ? 0 : ERR_NOMEM;
+        rc = msg[ready]->by_slot ? take_tun(e, ready, &msg[ready]->tun) : ERR_NOMEM;
     }
     if (!rc) {
-        take_steering(e);
+        take_steering(e, msg[0]->tun.n);
         pool_reserve(&e->pool, g->users); /* before anybody can ask for an address */
         return 0;
     }
-    while (ready--)
+    while (ready--) {
         free(msg[ready]->by_slot);
-    while (n)
-        close(fds[--n]);
+        while (msg[ready]->tun.n)
+            close(msg[ready]->tun.fd[--msg[ready]->tun.n]);
+    }
     pool_fini(&e->pool);
     return rc;
 }
@@ -322,12 +316,13 @@ static int fail(struct engine *e, int status, const char *text)
     return status;
 }
 
-/* The number of workers is the number of TUN queues, or of listener sets that the monitor gives out. */
+/* The number of workers is that of the listener sets that the monitor gives out. */
 static int start_workers(struct engine *e)
 {
-    int tun[PRIV_FDS_MAX], listeners[PRIV_FDS_MAX];
-    unsigned n_tun = 0, n = 0;
-    int rc = e->gen->cfg->vpn_on ? take_tun(e, tun, &n_tun) : 0;
+    struct worker_tun tun[CONFIG_THREADS_MAX] = { 0 };
+    int listeners[PRIV_FDS_MAX];
+    unsigned n = 0;
+    int rc = 0;
     e->worker = calloc(CONFIG_THREADS_MAX, sizeof *e->worker);
     if (!e->worker)
         return ERR_NOMEM;
@@ -337,12 +332,14 @@ static int start_workers(struct engine *e)
         memcpy(all[e->n_workers++], listeners, got * sizeof listeners[0]);
         n = got;
     }
-    if (!rc && (!e->n_workers || (n_tun && n_tun != e->n_workers)))
+    if (!e->n_workers)
         rc = ERR_BUG;
-    if (!rc && n_tun)
-        take_steering(e);
+    for (unsigned i = 0; !rc && e->gen->cfg->vpn_on && i < e->n_workers; i++)
+        rc = take_tun(e, i, &tun[i]);
+    if (!rc && tun[0].n)
+        take_steering(e, tun[0].n);
     for (unsigned i = 0; !rc && i < e->n_workers; i++)
-        rc = worker_start(&e->worker[i], e, i, all[i], n, n_tun ? tun[i] : -1);
+        rc = worker_start(&e->worker[i], e, i, all[i], n, &tun[i]);
     return rc;
 }
 

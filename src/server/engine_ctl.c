@@ -208,7 +208,8 @@ static void visit_counts(struct survey *s, struct worker *w)
         to[i] += from[i];
     s->conns += w->n_conns;
     s->relays += w->n_relays;
-    s->refused += w->tun.write_errors;
+    for (unsigned i = 0; i < w->n_queues; i++)
+        s->refused += w->queue[i].tun.write_errors;
     s->queued[w->index] = (json_int_t)(w->bufs.packets.used - (w->tun_buf ? pktbuf_cost(w->tun_buf) : 0));
     pthread_mutex_lock(&w->inbox.lock);
     s->inbox_dropped += w->inbox.dropped;

@@ -267,8 +267,8 @@ static void answer(struct monitor *m, const struct priv_msg *ask, struct priv_ms
             out->status = setup_take_listeners(&m->setup, i, fds, &out->n_fds);
         return;
     case PRIV_TUN:
-        if (at_start || m->next_inside)
-            out->status = setup_take_tun(&m->setup, fds, &out->n_fds);
+        if ((at_start || m->next_inside) && i < m->setup.threads)
+            out->status = setup_take_tun(&m->setup, i, fds, &out->n_fds);
         out->index = tun_offload_pack(m->setup.offload);
         return;
     case PRIV_STEER:

@@ -103,7 +103,7 @@ static void close_all(int *fds, unsigned n)
 
 void setup_close_tun(struct setup *s)
 {
-    close_all(s->tun, CONFIG_THREADS_MAX);
+    close_all(s->tun, TUN_QUEUES_MAX);
     steer_close(&s->steer);
 }
 
@@ -113,9 +113,7 @@ static void steering_open(struct setup *s, const struct config *cfg, const struc
     s->steer_why[0] = 0;
     if (cfg->vpn.steering == CONFIG_OFF)
         snprintf(s->steer_why, sizeof s->steer_why, "vpn.steering is off");
-    else if (s->threads < 2)
-        snprintf(s->steer_why, sizeof s->steer_why, "there is one worker, which has all calls");
-    else if (steer_open(&s->steer, s->tun[0], nets, n, s->steer_why, sizeof s->steer_why))
+    else if (steer_open(&s->steer, s->tun[0], nets, n, s->steer_why, sizeof s->steer_why) && s->threads > 1)
         log_info(NULL, "steering", "workers hand packets to each other: the kernel does not tell them apart",
                  LOG_S("reason", s->steer_why),
                  LOG_S("remedy", "nothing must be done; for more speed with several workers give the service CAP_BPF, "
@@ -128,8 +126,9 @@ static int inside_open(struct setup *s, const struct config *cfg, char *err, siz
     size_t n = cfg->vpn.n_network;
     for (size_t i = 0; i < n; i++)
         nets[i] = (struct tun_net4){ cfg->vpn.network[i].base, cfg->vpn.network[i].prefix };
+    s->tun_queues = tun_queues_per_worker(s->threads);
     struct tun_params p = { .name = cfg->vpn.interface,
-                            .queues = s->threads,
+                            .queues = s->threads * s->tun_queues,
                             .mtu = cfg->vpn.mtu,
                             .server_ip4 = config_server_ip4(cfg),
                             .nets = nets,
@@ -223,9 +222,9 @@ int setup_take_listeners(struct setup *s, unsigned worker, int *fds, uint32_t *n
     return take(s->listeners[worker], s->n_listen, fds, n);
 }
 
-int setup_take_tun(struct setup *s, int *fds, uint32_t *n)
+int setup_take_tun(struct setup *s, unsigned worker, int *fds, uint32_t *n)
 {
-    return s->tun_open ? take(s->tun, s->threads, fds, n) : ERR_USAGE;
+    return s->tun_open ? take(s->tun + (size_t)worker * s->tun_queues, s->tun_queues, fds, n) : ERR_USAGE;
 }
 
 int setup_take_steer(struct setup *s, int *fds, uint32_t *n)

@@ -18,7 +18,8 @@ struct setup {
     unsigned threads;
     int listeners[CONFIG_THREADS_MAX][CONFIG_SOCKETS_MAX]; /* -1: not open, or given away */
     unsigned n_listen;
-    int tun[CONFIG_THREADS_MAX];
+    int tun[TUN_QUEUES_MAX]; /* the workers' one after the other */
+    unsigned tun_queues;     /* of each */
     bool tun_open;
     struct tun_offload offload; /* of the interface */
     struct steer steer;
@@ -46,7 +47,7 @@ const char *setup_bind_remedy(int error);
 
 /* Lends the descriptors to the engine; the monitor's copies are closed by setup_close_given(). */
 MUST_USE int setup_take_listeners(struct setup *s, unsigned worker, int *fds, uint32_t *n);
-MUST_USE int setup_take_tun(struct setup *s, int *fds, uint32_t *n);
+MUST_USE int setup_take_tun(struct setup *s, unsigned worker, int *fds, uint32_t *n);
 /* The tables for IPv4 and IPv6. ERR_USAGE: there is no steering, steer_why says why. */
 MUST_USE int setup_take_steer(struct setup *s, int *fds, uint32_t *n);
 MUST_USE int setup_take_control(struct setup *s, int *fds, uint32_t *n);

@@ -16,7 +16,7 @@ enum priv_request {
     PRIV_FRONT,     /* PEM of the certificates, alone, in the file offload.certificates[index]                     */
     PRIV_USERS,     /* the users file                                                                              */
     PRIV_LISTENERS, /* start only: listening sockets of worker `index`: listen.address, then offload.listen, in order */
-    PRIV_TUN,       /* start, or a reload that adds the VPN: one queue for each worker; answer's index:
+    PRIV_TUN,       /* start, or a reload that adds the VPN: the queues of worker `index`; answer's index:
                        tun_offload_pack()                                                                          */
     PRIV_STEER,     /* the same times: the tables of steering, IPv4 and IPv6; refused with why there is none, in text */
     PRIV_CONTROL,   /* start only: the listening control socket                                                    */

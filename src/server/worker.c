@@ -110,8 +110,9 @@ static void on_listener(void *arg, int events)
 
 static void on_tun(void *arg, int events)
 {
+    struct worker_queue *q = arg;
     (void)events;
-    data_from_tun(arg);
+    q->ready = true;
 }
 
 static void run_messages(struct worker *w)
@@ -254,7 +255,8 @@ static void rng_system(void *arg, void *out, size_t n)
 void worker_fini(struct worker *w)
 {
     run_messages(w); /* and what others posted too late */
-    net_fd_close(w->tun_fd);
+    for (unsigned i = 0; i < w->n_queues; i++)
+        net_fd_close(w->queue[i].nf);
     net_loop_fini(&w->loop);
     struct pktbuf *b;
     pktbuf_free(&w->bufs.packets, w->tun_buf);
@@ -309,19 +311,33 @@ static int watch(struct worker *w, struct net_fd **slot, int fd, net_fd_fn *fn, 
     return 0;
 }
 
-void worker_take_vpn(struct worker *w, struct tun_queue queue, struct call **by_slot)
+static int take_queues(struct worker *w, const struct worker_tun *tun)
+{
+    int rc = 0;
+    for (unsigned i = 0; i < tun->n; i++) {
+        struct worker_queue *q = &w->queue[i];
+        *q = (struct worker_queue){ .tun = { .fd = tun->fd[i], .offload = w->engine->tun_offload }, .w = w };
+        if (watch(w, &q->nf, tun->fd[i], on_tun, q)) {
+            q->tun.fd = -1; /* closed already */
+            rc = ERR_NOMEM;
+        }
+    }
+    w->n_queues = tun->n;
+    if (tun->n)
+        tun_queue_join(&w->queue[0].tun, &w->join);
+    return rc;
+}
+
+void worker_take_vpn(struct worker *w, const struct worker_tun *tun, struct call **by_slot)
 {
     free(w->by_slot);
     w->by_slot = by_slot;
-    w->tun = queue;
-    tun_queue_join(&w->tun, &w->join);
-    if (watch(w, &w->tun_fd, queue.fd, on_tun, w)) {
-        w->tun.fd = -1; /* closed already */
+    if (take_queues(w, tun))
         engine_fail(w->engine);
-    }
 }
 
-int worker_start(struct worker *w, struct engine *e, unsigned index, const int *listeners, unsigned n, int tun_fd)
+int worker_start(struct worker *w, struct engine *e, unsigned index, const int *listeners, unsigned n,
+                 const struct worker_tun *tun)
 {
     w->index = index;
     w->engine = e;
@@ -348,11 +364,8 @@ int worker_start(struct worker *w, struct engine *e, unsigned index, const int *
         rc = watch(w, &w->listener[i].nf, listeners[i], on_listener, &w->listener[i]);
         w->n_listeners++;
     }
-    if (!rc && tun_fd >= 0) {
-        w->tun = (struct tun_queue){ .fd = tun_fd, .offload = e->tun_offload };
-        tun_queue_join(&w->tun, &w->join);
-        rc = watch(w, &w->tun_fd, tun_fd, on_tun, w);
-    }
+    if (!rc)
+        rc = take_queues(w, tun);
     if (!rc && pthread_create(&w->thread, NULL, thread_main, w))
         rc = ERR_SYSTEM;
     return rc;

@@ -1,6 +1,6 @@
 /*
- * A worker: one thread, one loop, its own listeners and TUN queue, and the connections that it accepted until they end.
- * Nothing here is shared with other workers but what struct engine names.
+ * A worker: one thread, one loop, its own listeners and TUN queues, and the connections that it accepted until they
+ * end. Nothing here is shared with other workers but what struct engine names.
  *
  * conn.c takes a connection from accept to its verdict; call.c runs an SSTP call (control); data.c moves its packets
  * (hot); worker.c is the rest.
@@ -44,7 +44,7 @@ struct worker_msg {
     void (*run)(struct worker *w, struct worker_msg *m);
 };
 
-struct handover { /* packets that came in on another worker's queue; under the lock */
+struct handover { /* packets that came in on a queue of another worker; under the lock */
     pthread_mutex_t lock;
     struct pktbuf_list packets;
     size_t bytes;
@@ -71,10 +71,16 @@ struct worker {
         bool front; /* of offload.listen */
     } listener[CONFIG_SOCKETS_MAX];
     unsigned n_listeners;
-    struct tun_queue tun;
-    struct net_fd *tun_fd;  /* NULL without vpn */
+    struct worker_queue {
+        struct tun_queue tun;
+        struct net_fd *nf; /* NULL: none */
+        struct worker *w;
+        bool ready; /* to be read in this turn */
+    } queue[TUN_QUEUES_WORKER];
+    unsigned n_queues;      /* 0 without vpn */
+    unsigned next_queue;    /* whose turn it is */
     struct pktbuf *tun_buf; /* what is read next; NULL: none yet */
-    struct join join;       /* what goes to the TUN */
+    struct join join;       /* what goes to the TUN, on the queue of the call that it comes from */
     struct handover inbox;
     struct tunnel_bufs bufs;
     struct evq ev_sstp, ev_ppp;
@@ -101,17 +107,23 @@ struct worker {
     struct rng rng;
 };
 
+/* Of the interface. */
+struct worker_tun {
+    int fd[TUN_QUEUES_WORKER];
+    unsigned n; /* 0: without vpn */
+};
+
 MUST_USE int worker_start(struct worker *w, struct engine *e, unsigned index, const int *listeners, unsigned n,
-                          int tun_fd);
+                          const struct worker_tun *tun);
 
 /* After the threads of all workers have ended: until then others may hand packets over to it, or wake it. */
 void worker_fini(struct worker *w);
 
 /*
- * A VPN was added while running: the worker's TUN queue, and an entry for each address of the pool, malloc'ed; both are
- * the worker's from now on. On its thread.
+ * A VPN was added while running: the worker's TUN queues, and an entry for each address of the pool, malloc'ed; both
+ * are the worker's from now on. On its thread.
  */
-void worker_take_vpn(struct worker *w, struct tun_queue queue, struct call **by_slot);
+void worker_take_vpn(struct worker *w, const struct worker_tun *tun, struct call **by_slot);
 
 /* What w->gen says of limits of its own. */
 void worker_take_limits(struct worker *w);

@@ -23,9 +23,9 @@
 #endif
 
 /*
- * Packets that the ring between the kernel and us holds. It drops from its end, and knows nothing of calls, delay or
+ * Packets that a queue between the kernel and us holds. It drops from its end, and knows nothing of calls, delay or
  * ECN: it must never be the place where packets wait. That place is the calls' own queues, which are filled from it in
- * bursts of all calls; the kernel's 500 do not last until a busy worker comes around.
+ * bursts of several calls; the kernel's 500 do not last until a busy worker comes around.
  */
 #define RING_PACKETS 4096
 
@@ -70,6 +70,12 @@ static struct tun_offload offload_open(int fd, bool wanted)
     if (wanted && ioctl(fd, TUNSETOFFLOAD, tso) == 0)
         return (struct tun_offload){ .tso = true };
     return (struct tun_offload){ 0 }; /* as queue_open() left it */
+}
+
+unsigned tun_queues_per_worker(unsigned workers)
+{
+    unsigned most = TUN_QUEUES_MAX / (workers ? workers : 1);
+    return most < TUN_QUEUES_WORKER ? most : TUN_QUEUES_WORKER;
 }
 
 const char *tun_offload_text(struct tun_offload o)

@@ -11,6 +11,9 @@
 
 #include "base/err.h"
 
+#define TUN_QUEUES_MAX    256 /* of one interface: the kernel's own limit */
+#define TUN_QUEUES_WORKER 8
+
 struct tun_net4 {
     uint32_t base; /* host order */
     uint8_t prefix;
@@ -24,7 +27,7 @@ struct tun_offload {
 
 struct tun_params {
     const char *name;    /* interface name */
-    unsigned queues;     /* one a worker */
+    unsigned queues;     /* TUN_QUEUES_MAX at most */
     int mtu;             /* bytes */
     uint32_t server_ip4; /* host order: our address, with the prefix of nets[0] */
     const struct tun_net4 *nets;
@@ -46,6 +49,12 @@ MUST_USE int tun_device_open(const struct tun_params *p, int *fds, struct tun_of
  */
 MUST_USE int tun_device_new(const char *name, const char *option, bool offload, int *fd, struct tun_offload *got,
                             char *err, size_t err_cap);
+
+/*
+ * How many queues each of so many workers has: a few, so that a call that is flooded fills, and loses from, a queue
+ * that most others have no packets in.
+ */
+unsigned tun_queues_per_worker(unsigned workers);
 
 /* "tso,uso", "tso" or "off". And as a number, for messages between processes. */
 const char *tun_offload_text(struct tun_offload o);

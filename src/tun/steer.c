@@ -73,7 +73,7 @@ static void put_return(struct code *c, uint32_t value)
     put(c, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
 
-/* R8 is the index: returns the worker in the table; the index where there is none, which spreads them. */
+/* R8 is the index: returns the queue in the table; the index where there is none, which spreads them. */
 static void put_lookup(struct code *c, int map)
 {
     put(c, BPF_STX | BPF_MEM | BPF_W, BPF_REG_10, BPF_REG_8, -4, 0);
@@ -240,9 +240,11 @@ static struct steer_entry *table_map(int map, size_t entries)
     return at == MAP_FAILED ? NULL : at;
 }
 
-int steer_map(struct steer_tables *t, int map4, int map6, size_t n4)
+int steer_map(struct steer_tables *t, int map4, int map6, size_t n4, unsigned queues)
 {
-    *t = (struct steer_tables){ .ip4 = table_map(map4, n4), .ip6 = table_map(map6, ENTRIES6), .n4 = n4 };
+    *t = (struct steer_tables){
+        .ip4 = table_map(map4, n4), .ip6 = table_map(map6, ENTRIES6), .n4 = n4, .queues = queues
+    };
     if (t->ip4 && t->ip6)
         return 0;
     steer_unmap(t);
@@ -258,22 +260,30 @@ void steer_unmap(struct steer_tables *t)
     *t = (struct steer_tables){ 0 };
 }
 
+/* What the entry with this index says for a call of the worker. */
+static uint32_t owner_of(const struct steer_tables *t, uint32_t index, int worker)
+{
+    return worker < 0 ? 0 : (uint32_t)worker * t->queues + index % t->queues + 1;
+}
+
 void steer_set4(struct steer_tables *t, uint32_t slot, int worker)
 {
     if (t->ip4 && slot < t->n4)
-        atomic_store_explicit(&t->ip4[slot].owner, (uint32_t)(worker + 1), memory_order_relaxed);
+        atomic_store_explicit(&t->ip4[slot].owner, owner_of(t, slot, worker), memory_order_relaxed);
 }
 
 void steer_set6(struct steer_tables *t, const uint8_t iid[8], int worker)
 {
+    uint32_t index = steer_hash6(iid);
     if (t->ip6)
-        atomic_store_explicit(&t->ip6[steer_hash6(iid)].owner, (uint32_t)(worker + 1), memory_order_relaxed);
+        atomic_store_explicit(&t->ip6[index].owner, owner_of(t, index, worker), memory_order_relaxed);
 }
 
 void steer_drop6(struct steer_tables *t, const uint8_t iid[8], int worker)
 {
-    uint32_t was = (uint32_t)(worker + 1);
-    if (t->ip6)
-        atomic_compare_exchange_strong_explicit(&t->ip6[steer_hash6(iid)].owner, &was, 0, memory_order_relaxed,
-                                                memory_order_relaxed);
+    uint32_t index = steer_hash6(iid), was;
+    if (!t->ip6)
+        return;
+    was = owner_of(t, index, worker);
+    atomic_compare_exchange_strong_explicit(&t->ip6[index].owner, &was, 0, memory_order_relaxed, memory_order_relaxed);
 }

@@ -1,6 +1,7 @@
 /*
- * Steering: an eBPF program on the TUN device that puts each packet for a call into the queue of the worker that owns
- * the call. Loaded by the monitor; the engine writes the tables through shared memory, without a system call.
+ * Steering: an eBPF program on the TUN device that puts each packet for a call into a queue of the worker that owns
+ * the call, the same one for all of the call's. Loaded by the monitor; the engine writes the tables through shared
+ * memory, without a system call.
  *
  * Two tables of entries (struct steer_entry). IPv4: one for each address of the pool, at its slot. IPv6: one for each
  * value of steer_hash6() of the destination's interface identifier (its last 8 bytes); when two calls meet there, the
@@ -20,7 +21,7 @@
 #define STEER_IP6_BITS 15 /* 32768 entries */
 
 struct steer_entry {
-    _Atomic uint32_t owner; /* worker + 1; 0: nobody */
+    _Atomic uint32_t owner; /* queue + 1; 0: nobody */
     uint32_t unused;
 };
 
@@ -40,8 +41,9 @@ void steer_close(struct steer *s); /* the device keeps its program */
 struct steer_tables {
     struct steer_entry *ip4, *ip6; /* NULL: no steering */
     size_t n4;
+    unsigned queues; /* of a worker: worker w has queues w * queues and on; entries are spread over them */
 };
-MUST_USE int steer_map(struct steer_tables *t, int map4, int map6, size_t n4);
+MUST_USE int steer_map(struct steer_tables *t, int map4, int map6, size_t n4, unsigned queues);
 void steer_unmap(struct steer_tables *t);
 
 /* Index of an interface identifier in the IPv6 table; the program computes the same. */

@@ -1,10 +1,13 @@
 """Steering: the kernel puts a packet into the queue of the worker that has the call, or the workers hand it over."""
 
 import contextlib
+import json
 import os
 import re
 import secrets
+import signal
 import socket
+import time
 
 from lablib import INSIDE4, POOL, ROOT, SERVER4, Skip, check, need
 from sstpclient import Client, link_local
@@ -99,11 +102,53 @@ def test_off(lab):
         check_handover(lab, gh)
 
 
-def test_one_worker(lab):
+def tx_dropped(gh):
+    return json.loads(gh.ns.sh("ip", "-s", "-j", "link", "show", "gh0"))[0]["stats64"]["tx"]["dropped"]
+
+
+def flood_while_stopped(lab, gh, victim, other):
+    """While the server gets no processor: more for one call than the kernel keeps, then some for another one."""
+    with lab.inside.entered():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    [engine] = gh.engine_pids()
+    before, got = tx_dropped(gh), []
+    with contextlib.closing(sock):
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            for _ in range(8000):
+                sock.sendto(b"flood", (victim.address, 20000))
+            time.sleep(0.2)
+            for n in range(20):
+                sock.sendto(b"other %02d" % n, (other.address, 20000 + n))
+            time.sleep(0.2)
+        finally:
+            os.kill(engine, signal.SIGCONT)
+    check(tx_dropped(gh) - before > 2000, "the flood found room: this test shows nothing")
+    other.on_packet = lambda f: got.append(f.data[28:]) if f.data[28:].startswith(b"other") else None
+    with contextlib.suppress(TimeoutError):
+        other.pump(lambda: len(got) >= 20, 5)
+    check(got == [b"other %02d" % n for n in range(20)], f"of 20 packets beside a flood came {got}")
+    check(victim.ping(INSIDE4, seq=77), "no ping of the flooded call afterwards")
+
+
+def test_a_flood_fills_its_own_queue(lab):
+    """One worker, two calls: its queues keep them apart."""
     with lab.gatehouse(worker={"threads": 1}) as gh:
         status = gh.cli("status")
-        check(status["steering"] == "handover" and "one worker" in status["steering_reason"], f"status: {status}")
-        check(not gh.events("steering"), "an event about what is well")
+        check(status["steering"] == "ebpf" and status["steering_reason"] == "", f"status: {status}")
+        with dial(lab) as a, dial(lab) as b:
+            flood_while_stopped(lab, gh, a, b)
+            flood_while_stopped(lab, gh, b, a)
+
+
+def test_one_worker_refused(lab):
+    """There is nobody to hand packets to: no event, whatever the kernel says."""
+    need("setpriv")
+    gh = lab.gatehouse(worker={"threads": 1})
+    gh.prefix = ["setpriv", "--bounding-set=-bpf,-sys_admin"]
+    with gh, dial(lab) as c:
+        check(not gh.events("steering"), "an event about what changes nothing")
+        check(c.ping(INSIDE4), "no ping")
 
 
 def test_refused(lab):

@@ -24,15 +24,15 @@
 #include "server/engine.h"
 #include "server/worker.h"
 
-enum { WORKERS = 2, HOMES = 5, PACKETS = 20000, BIG = 60000, MOVES = 300 };
+enum { WORKERS = 2, QUEUES = 2, HOMES = 5, PACKETS = 20000, BIG = 60000, MOVES = 300 };
 #define HOME(i) ((uint32_t)10 << 24 | 77 << 16 | (10 + (i)))
 
 struct rig {
     struct config cfg;
     struct generation gen;
     struct engine e;
-    int tun[WORKERS]; /* the kernel's end of the worker's queue */
-    struct home {     /* an address, and a call that has it on either worker; data does not pass yet, so it counts */
+    int tun[WORKERS][QUEUES]; /* the kernel's ends of the worker's queues */
+    struct home { /* an address, and a call that has it on either worker; data does not pass yet, so it counts */
         struct call call[WORKERS];
         struct conn conn[WORKERS];
     } home[HOMES];
@@ -101,7 +101,7 @@ static void run_stop(struct worker *w, struct worker_msg *m)
 
 struct feeder {
     pthread_t thread;
-    int fd;
+    const int *fd; /* of one worker, in turns */
     uint32_t seed;
 };
 
@@ -130,8 +130,9 @@ static void *feed(void *arg)
                                    [18] = (uint8_t)(dst >> 8),
                                    [19] = (uint8_t)dst };
         memcpy(p->ip, head, sizeof head);
-        while (send(f->fd, p, sizeof p->head + len, 0) < 0) {
-            struct pollfd w = { .fd = f->fd, .events = POLLOUT };
+        int fd = f->fd[i % QUEUES];
+        while (send(fd, p, sizeof p->head + len, 0) < 0) {
+            struct pollfd w = { .fd = fd, .events = POLLOUT };
             if (errno != EAGAIN || poll(&w, 1, -1) < 0)
                 abort();
         }
@@ -163,10 +164,14 @@ static struct rig *rig_open(void)
         h->call[i % WORKERS].c = &h->conn[i % WORKERS];
     }
     for (unsigned i = 0; i < WORKERS; i++) {
-        int pair[2]; /* one read gives one packet, as of a TUN */
-        assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-        r->tun[i] = pair[1];
-        assert_int_equal(worker_start(&r->e.worker[i], &r->e, i, NULL, 0, pair[0]), 0);
+        struct worker_tun tun = { .n = QUEUES };
+        for (unsigned q = 0; q < QUEUES; q++) {
+            int pair[2]; /* one read gives one packet, as of a TUN */
+            assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+            tun.fd[q] = pair[0];
+            r->tun[i][q] = pair[1];
+        }
+        assert_int_equal(worker_start(&r->e.worker[i], &r->e, i, NULL, 0, &tun), 0);
     }
     return r;
 }
@@ -181,7 +186,8 @@ static void rig_close(struct rig *r)
     for (unsigned i = 0; i < WORKERS; i++) {
         worker_fini(&r->e.worker[i]);
         assert_int_equal(r->e.worker[i].bufs.packets.used, 0);
-        close(r->tun[i]);
+        for (unsigned q = 0; q < QUEUES; q++)
+            close(r->tun[i][q]);
     }
     assert_int_equal(r->gen.refs, 1);
     pool_fini(&r->e.pool);
@@ -256,7 +262,8 @@ static void test_late(void **state)
     for (unsigned i = 0; i < WORKERS; i++) {
         worker_fini(&r->e.worker[i]);
         assert_int_equal(r->e.worker[i].bufs.packets.used, 0);
-        close(r->tun[i]);
+        for (unsigned q = 0; q < QUEUES; q++)
+            close(r->tun[i][q]);
     }
     pool_fini(&r->e.pool);
     free(r->e.worker);

@@ -102,7 +102,7 @@ static void test_several_networks(void **state)
 static void test_tells_who_steers(void **state)
 {
     struct steer_entry ip4[9] = { 0 }; /* one more than there are slots */
-    struct steer_tables tables = { .ip4 = ip4, .n4 = 8 };
+    struct steer_tables tables = { .ip4 = ip4, .n4 = 8, .queues = 1 };
     struct config *cfg = config_of(IP(10, 77, 0, 0), 30, IP(10, 78, 0, 0), 30);
     struct pool p;
     uint32_t ip;

@@ -58,7 +58,7 @@ static void test_tables(void **state)
     (void)state;
     assert_int_equal(ftruncate(fd4, 256 * sizeof(struct steer_entry)), 0);
     assert_int_equal(ftruncate(fd6, (off_t)(ENTRIES6 * sizeof(struct steer_entry))), 0);
-    assert_int_equal(steer_map(&t, fd4, fd6, 256), 0);
+    assert_int_equal(steer_map(&t, fd4, fd6, 256, 1), 0);
     steer_set4(&t, 255, 0);
     steer_set4(&t, 256, 1); /* no slot of these networks */
     steer_set4(&t, UINT32_MAX, 1);
@@ -81,7 +81,7 @@ static void test_tables(void **state)
     steer_set4(&none, 0, 1); /* without steering: nothing to write to */
     steer_set6(&none, iid, 1);
     steer_drop6(&none, iid, 1);
-    assert_int_equal(steer_map(&t, -1, fd6, 256), ERR_SYSTEM);
+    assert_int_equal(steer_map(&t, -1, fd6, 256, 1), ERR_SYSTEM);
     assert_null(t.ip6);
     close(fd4);
     close(fd6);
@@ -91,6 +91,55 @@ static void test_tables(void **state)
 
 static const struct tun_net4 nets[] = { { IP(10, 91, 0, 0), 24 }, { IP(10, 92, 4, 0), 22 }, { IP(10, 93, 0, 0), 30 } };
 static const uint8_t server_iid[8] = { 0, 0, 0, 0, 0, 0, 0, 1 };
+
+/* Neighbours have different queues, all of the worker's; and who gives one back knows which it was. */
+static void test_spread(void **state)
+{
+    enum { WORKERS = 5, EACH = 4, SLOTS = 16 };
+    struct steer_entry ip4[SLOTS] = { 0 };
+    struct steer_entry *ip6 = calloc(ENTRIES6, sizeof *ip6);
+    struct steer_tables t = { .ip4 = ip4, .ip6 = ip6, .n4 = SLOTS, .queues = EACH };
+    unsigned seen6 = 0;
+    (void)state;
+    for (int worker = 0; worker < WORKERS; worker++) {
+        unsigned seen = 0;
+        for (uint32_t slot = 0; slot < SLOTS; slot++) {
+            steer_set4(&t, slot, worker);
+            unsigned queue = ip4[slot].owner - 1;
+            assert_int_equal(queue / EACH, worker);
+            seen |= 1u << queue % EACH;
+            if (slot)
+                assert_int_not_equal(ip4[slot].owner, ip4[slot - 1].owner);
+            steer_set4(&t, slot, -1);
+            assert_int_equal(ip4[slot].owner, 0);
+        }
+        assert_int_equal(seen, (1u << EACH) - 1);
+    }
+    for (uint8_t i = 0; i < 64; i++) {
+        const uint8_t iid[8] = { 2, 0, 0, 0, 0, 0, 0, i };
+        steer_set6(&t, iid, 3);
+        unsigned queue = ip6[steer_hash6(iid)].owner - 1;
+        assert_int_equal(queue / EACH, 3);
+        seen6 |= 1u << queue % EACH;
+        steer_drop6(&t, iid, 2);
+        assert_int_equal(ip6[steer_hash6(iid)].owner, queue + 1);
+        steer_drop6(&t, iid, 3);
+        assert_int_equal(ip6[steer_hash6(iid)].owner, 0);
+    }
+    assert_int_equal(seen6, (1u << EACH) - 1);
+    free(ip6);
+}
+
+/* Of any number of workers each has some, and all together no more than the kernel has. */
+static void test_queues_per_worker(void **state)
+{
+    (void)state;
+    assert_int_equal(tun_queues_per_worker(1), TUN_QUEUES_WORKER);
+    assert_int_equal(tun_queues_per_worker(TUN_QUEUES_MAX / TUN_QUEUES_WORKER), TUN_QUEUES_WORKER);
+    assert_int_equal(tun_queues_per_worker(64), 4);
+    for (unsigned workers = 1; workers <= TUN_QUEUES_MAX; workers++)
+        assert_in_range(tun_queues_per_worker(workers) * workers, workers, TUN_QUEUES_MAX);
+}
 
 struct rig {
     int fds[QUEUES];
@@ -125,7 +174,7 @@ static bool rig_open(struct rig *r, bool offload)
     r->s4 = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     r->s6 = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (!steer_open(&r->steer, r->fds[1], nets, 3, err, sizeof err)) {
-        assert_int_equal(steer_map(&r->t, r->steer.map4, r->steer.map6, 256 + 1024 + 4), 0);
+        assert_int_equal(steer_map(&r->t, r->steer.map4, r->steer.map6, 256 + 1024 + 4, 1), 0);
         steer_close(&r->steer); /* device and memory live on */
         return true;
     }
@@ -266,8 +315,13 @@ static void test_offload_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hash6_fills_the_table), cmocka_unit_test(test_tables), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_offload_numbers),       cmocka_unit_test(test_device),
+        cmocka_unit_test(test_hash6_fills_the_table),
+        cmocka_unit_test(test_tables),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_spread),
+        cmocka_unit_test(test_queues_per_worker),
+        cmocka_unit_test(test_offload_numbers),
+        cmocka_unit_test(test_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
