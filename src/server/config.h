@@ -143,7 +143,7 @@ struct config {
         int unauthenticated_per_source; /* connections of one source (IPv4 address, IPv6 /64) that are neither web nor a
                                            logged-in call, per worker; default 64 */
         int web_per_source;             /* relayed web connections of one source, per worker; default 512 */
-        int call_queue_kib;             /* that may wait for one call, default 4096 */
+        int call_queue_kib;             /* that may wait for one call, default 16384 */
         int worker_queue_mib;           /* for all calls of a worker together, default 64; at least one call's */
     } limits;
 };

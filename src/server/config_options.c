@@ -185,7 +185,7 @@ static const struct config_option config_options[] = {
       0, "connections of one source that are neither web nor logged in, for each worker" },
     { "limits", "web-per-source", OPT_INT, 1, 1000000, "512", 0, NULL, AT(limits.web_per_source), 0,
       "relayed web connections of one source, for each worker" },
-    { "limits", "call-queue", OPT_INT, 64, 65536, "4096", 0, NULL, AT(limits.call_queue_kib), 0,
+    { "limits", "call-queue", OPT_INT, 64, 65536, "16384", 0, NULL, AT(limits.call_queue_kib), 0,
       "KiB that may wait for one call that reads slower than is sent to it" },
     { "limits", "worker-queue", OPT_INT, 8, 65536, "64", 0, NULL, AT(limits.worker_queue_mib), 0,
       "MiB that may wait for all calls of a worker together" },

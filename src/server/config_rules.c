@@ -198,10 +198,14 @@ static void check_vpn(struct config_loader *l)
 
 static void check_queues(struct config_loader *l)
 {
-    const struct config *c = l->c;
-    if (c->limits.call_queue_kib > c->limits.worker_queue_mib * 1024)
-        config_fail(l, config_written(l, "limits", "call-queue", 0), "config-conflict",
-                    "raise limits.worker-queue or lower limits.call-queue",
+    struct config *c = l->c;
+    const struct config_setting_t *at = config_written(l, "limits", "call-queue", 0);
+    if (c->limits.call_queue_kib <= c->limits.worker_queue_mib * 1024)
+        return;
+    if (!at) /* the default */
+        c->limits.call_queue_kib = c->limits.worker_queue_mib * 1024;
+    else
+        config_fail(l, at, "config-conflict", "raise limits.worker-queue or lower limits.call-queue",
                     "limits.call-queue, %d KiB, is more than limits.worker-queue, %d MiB for all calls of a worker",
                     c->limits.call_queue_kib, c->limits.worker_queue_mib);
 }

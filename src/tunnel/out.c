@@ -19,6 +19,7 @@
 #define LOWAT_MAX   131072
 #define LOWAT_US    2000
 #define SLOW_RATE   50000000 /* bytes a second: a slower path gets one record at a time */
+#define TURN_FAST   65536    /* bytes of a flow before the next, on a faster one: what was joined stays together */
 
 /* ---- buffers ---- */
 
@@ -240,7 +241,7 @@ static int send_packets(struct tunnel_stream *s, size_t budget, uint64_t now_us,
     *n = 0;
     size_t piece = allowed < most ? 1 : TLS_RECORD_MAX; /* less is no record's worth, but for the rate's rest */
     most = allowed < most ? allowed : most;
-    s->fq->turn = s->burst ? s->fq->mtu : TLS_RECORD_MAX;
+    s->fq->turn = s->burst ? s->fq->mtu : TURN_FAST;
     tls_stream_begin(s->tls);
     for (unsigned i = 0; !rc && i < TLS_GATHER && *n < most && (!*n || most - *n >= piece); i++) {
         size_t cap = most - *n < TLS_RECORD_MAX ? most - *n : TLS_RECORD_MAX,

@@ -107,6 +107,20 @@ def test_offloads_of_the_client(lab):
     check_kind(lab, "client only")
 
 
+def test_room_for_many_flows(lab):
+    """Eight flows as fast as they go find room to wait: none loses more than CoDel says, to either side."""
+    with st.both(lab) as (gh, c), data(lab) as server:
+        st.at_once(*[lambda: st.rate_down(c.ns, 2) for _ in range(8)])
+        s = gh.session("alice")
+        taken = server.taken
+        st.at_once(*[lambda k=k: st.up(c.ns, 48 * MIB, k) for k in range(8)])
+        call = status(c)["call"]
+        print(f"# down: {s['tx_packets']} packets, {s['drop_full']} found no room, {s['drop_late']} waited too long; up: "
+              f"{(server.taken - taken) / MIB:.0f} MiB, {call['drop_full']} found no room")
+        check(s["drop_full"] < s["tx_packets"] / 1000, f"down: no room for packets: {s}")
+        check(call["drop_full"] < call["tx_packets"] / 1000, f"up: no room for packets: {call}")
+
+
 # ---- paths -----------------------------------------------------------------------------------------------------------
 
 def test_narrow(lab):

@@ -90,7 +90,7 @@ static void test_defaults(void **state)
     assert_string_equal(c->control.socket, "/run/gatehouse/control");
     assert_string_equal(c->worker.user, "gatehouse");
     assert_int_equal(c->limits.connections, 20000);
-    assert_int_equal(c->limits.call_queue_kib, 4096);
+    assert_int_equal(c->limits.call_queue_kib, 16384);
     assert_int_equal(c->limits.worker_queue_mib, 64);
     config_free(c);
     /* a client that waits 60 s hears us in time, one that waits 20 s hears its own echo's answer */
@@ -410,6 +410,7 @@ static void test_round_trip(void **state)
         CERTS "log: { level = \"debug\"; format = \"json\"; }; worker: { threads = 64; user = \"nobody\"; };",
         CERTS "tls: { min-version = \"1.3\"; }; limits: { idle-timeout = 86400; };",
         CERTS "limits: { worker-queue = 8; call-queue = 8192; };",
+        CERTS "limits: { worker-queue = 8; };",
         VPN("offload = \"off\"; steering = \"off\";"),
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
@@ -547,6 +548,15 @@ static void test_example(void **state)
     config_free(c);
 }
 
+/* One call's default is never more than what all calls have. */
+static void test_queue_of_a_call(void **state)
+{
+    (void)state;
+    struct config *c = parse(CERTS "limits: { worker-queue = 8; };");
+    assert_int_equal(c->limits.call_queue_kib, 8192);
+    config_free(c);
+}
+
 static void test_restart(void **state)
 {
     (void)state;
@@ -629,11 +639,11 @@ static void test_distance(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),  cmocka_unit_test(test_values),   cmocka_unit_test(test_fronts),
-        cmocka_unit_test(test_prefixes),  cmocka_unit_test(test_bad),      cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_mutations), cmocka_unit_test(test_files),    cmocka_unit_test(test_judge),
-        cmocka_unit_test(test_example),   cmocka_unit_test(test_restart),  cmocka_unit_test(test_options),
-        cmocka_unit_test(test_addr),      cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_values),  cmocka_unit_test(test_fronts),
+        cmocka_unit_test(test_prefixes),        cmocka_unit_test(test_bad),     cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_mutations),       cmocka_unit_test(test_files),   cmocka_unit_test(test_judge),
+        cmocka_unit_test(test_queue_of_a_call), cmocka_unit_test(test_example), cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_options),         cmocka_unit_test(test_addr),    cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
