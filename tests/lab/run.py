@@ -7,7 +7,7 @@ Logs: out/<file.test>/, or below LAB_OUT. --strict: what cannot run here has fai
 every test that was asked for ran to its end and none failed.
 
 Files that say BESIDE = True (their tests mostly wait for deadlines) run in a second process beside the others, with a laboratory
-of its own; --beside: only those.
+of its own; --beside: only those. Files that say LAST = True (they measure what others feel) come last.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def discover(filters):
         tests.sort(key=lambda t: len(inspect.signature(t[1]).parameters) < 2)
         if tests:
             found.append((module, tests))
-    return found
+    return sorted(found, key=lambda f: getattr(f[0], "LAST", False))
 
 
 class Runner:

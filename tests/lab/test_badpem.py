@@ -15,6 +15,8 @@ from lablib import POOL_SERVER, SERVER4, check, sh, wait_for
 from sstpclient import Client
 from test_config import base, refuses
 
+BESIDE = True  # of the other files: see run.py
+
 NAME = "www.example.com"
 
 # Reading is the same at the start, at a reload and after a change: these few are also waited for.

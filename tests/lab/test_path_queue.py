@@ -8,6 +8,8 @@ import time
 import speedtools as st
 from lablib import SERVER4, SERVER_IN4, check
 
+LAST = True  # when nothing runs beside it: see run.py
+
 PLAIN_PORT = 7011
 MBIT = 50
 WARM = 3  # seconds until the queue was noticed and is gone

@@ -21,6 +21,8 @@ from sstpclient import (IP, IPV6, Client, icmp6_echo, icmp_echo, ipv4, ipv6, lin
                         udp6)
 from test_net import sanitized
 
+LAST = True  # when nothing runs beside it: see run.py
+
 CALL_QUEUE_KIB = 512
 STOPPED = 200  # one large packet for each is more than the worker may have
 SLACK_KIB = 6 << 10  # what the allocator, pools of buffers and a busy kernel add to what is named

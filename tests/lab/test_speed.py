@@ -13,6 +13,8 @@ from connecttools import status
 from lablib import INSIDE4, SERVER4, check, gatehouse_path, need
 from sstpclient import Client, udp
 
+LAST = True  # when nothing runs beside it: see run.py
+
 MIB = 1 << 20
 ALL = {"plain": ("off", "off"), "offloads": ("auto", "auto"), "server only": ("auto", "off"),
        "client only": ("off", "auto")}
