@@ -36,7 +36,7 @@ struct user {
     bool disabled;
     int64_t expires_s; /* Unix seconds, first moment when it no longer works; INT64_MAX: never */
     char *groups;      /* comma-separated, NULL: none */
-    uint64_t up_bps;   /* bits a second from the user, of one call; 0: no limit */
+    uint64_t up_bps;   /* bits a second from the user, of all calls together; 0: no limit */
     uint64_t down_bps; /* the same to the user */
     unsigned line;     /* in the file */
 };

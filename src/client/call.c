@@ -127,7 +127,7 @@ static void maybe_up(struct client_call *k)
     }
     k->alone_at = 0;
     if (!k->up)
-        tunnel_up(&k->stream, 0, k->now_ms * 1000);
+        tunnel_up(&k->stream, NULL, 0);
     k->up = true;
     k->stream.secrets = false;
     k->ops.up(k->ops.arg);

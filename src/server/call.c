@@ -235,6 +235,19 @@ static void give_address(struct call *k, const struct user *user)
     }
 }
 
+static void take_rates(struct call *k, const struct user *user)
+{
+    if (!user || !(user->up_bps || user->down_bps))
+        return;
+    k->rates = rates_get(&k->c->w->engine->rates, user->name);
+    if (k->rates) {
+        k->up_bps = user->up_bps;
+        k->down_bps = user->down_bps;
+    } else {
+        machine_error(k, ERR_NOMEM);
+    }
+}
+
 static void authed(struct call *k, const struct ev *ev)
 {
     struct ppp_authed a;
@@ -244,10 +257,7 @@ static void authed(struct call *k, const struct ev *ev)
     take_front(k);
     machine_error(k, sstp_server_authenticated(&k->sstp, a.hlak, now, &k->c->w->ev_sstp));
     const struct user *user = login_user(k->c->gen->users, a.name, a.name_len);
-    if (user) {
-        k->up_bps = user->up_bps;
-        k->down_bps = user->down_bps;
-    }
+    take_rates(k, user);
     give_address(k, user);
     secret_wipe(&a, sizeof a);
 }
@@ -260,8 +270,8 @@ static void maybe_up(struct call *k)
     k->up = true;
     k->stream.secrets = false;
     k->up_ms = net_now(&k->c->w->loop);
-    tunnel_up(&k->stream, k->down_bps / 8, uv_hrtime() / 1000);
-    call_up_begins(k, uv_hrtime() / 1000);
+    tunnel_up(&k->stream, k->rates ? &k->rates->down : NULL, k->down_bps / 8);
+    call_up_begins(k);
     k->c->w->counts.calls_up++;
     log_notice(&k->c->log, "call-up", "call is up", LOG_S("ip", k->ip4_up ? ip4_text(k->ip4, ip) : ""),
                LOG_N("setup_ms", k->up_ms - k->c->accepted_ms), LOG_S("tls", tls_stream_version(k->c->tls)));
@@ -581,6 +591,7 @@ void call_free(struct call *k)
     }
     call_off_lists(k);
     tunnel_stream_fini(&k->stream);
+    rates_put(&w->engine->rates, k->rates);
     ppp_link_free(k->ppp);
     sstp_server_fini(&k->sstp);
     w->n_calls--;

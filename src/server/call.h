@@ -48,7 +48,8 @@ struct call {
     uint64_t read_at_ms; /* when the user's rate lets us read on; 0: now */
     uint64_t started_ms, up_ms;
     uint64_t up_bps, down_bps; /* the user's rates, bits a second; 0: none */
-    struct bucket up_bucket;
+    struct rates *rates;       /* NULL without */
+    struct bucket_tap up_tap;
     struct tunnel_stream stream;
     struct call_counts n;
     char end_cause[32];
@@ -79,7 +80,7 @@ void call_ppp_frame(struct call *k, struct rd frame);
 void call_settle(struct call *k); /* after any work on it: output, deadlines, its end; k may be gone afterwards */
 
 /* data.c */
-void call_up_begins(struct call *k, uint64_t now_us);            /* the user's rate up, from now on */
+void call_up_begins(struct call *k);                             /* the user's rate up, from now on */
 void call_receive(struct call *k);                               /* socket -> TUN */
 void call_again(struct call *k);                                 /* the same in its turn */
 void call_early(struct call *k, struct rd early);                /* bytes that came with the HTTP request */

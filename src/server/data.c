@@ -287,12 +287,12 @@ static void input_failed(struct call *k)
  * What is sent faster than it is read waits in the socket, where nothing overtakes it: little of it, so that the queue
  * is at the client, which knows his flows.
  */
-void call_up_begins(struct call *k, uint64_t now_us)
+void call_up_begins(struct call *k)
 {
     struct net_tcp_info i;
     int fd = tls_stream_fd(k->c->tls);
     uint64_t rate = k->up_bps / 8;
-    bucket_init(&k->up_bucket, rate, now_us);
+    bucket_open(&k->up_tap, k->rates ? &k->rates->up : NULL, rate);
     if (!rate || !net_tcp_ask(fd, &i) || !i.min_rtt_us)
         return;
     /* Two round trips, for a path that gets longer. */
@@ -305,9 +305,8 @@ void call_up_begins(struct call *k, uint64_t now_us)
 static void take_from_rate(struct call *k, size_t bytes)
 {
     uint64_t now = now_us();
-    (void)bucket_left(&k->up_bucket, now); /* what it did not use is not saved up */
-    bucket_take(&k->up_bucket, (uint32_t)bytes);
-    uint64_t wait_us = bucket_wait_us(&k->up_bucket, now);
+    bucket_take(&k->up_tap, (uint32_t)bytes, now);
+    uint64_t wait_us = bucket_wait_us(&k->up_tap, now);
     k->read_at_ms = wait_us ? (now + wait_us) / 1000 + 1 : 0;
 }
 

@@ -443,6 +443,7 @@ int engine_main(void)
     e.control_thread = pthread_self();
     pthread_mutex_init(&e.reload_lock, NULL);
     pthread_mutex_init(&e.iid_lock, NULL);
+    pthread_mutex_init(&e.rates.lock, NULL);
     e.started_ms = monotonic_ms();
     e.started_s = (int64_t)time(NULL);
     int status = prepare(&e);

@@ -13,6 +13,7 @@
 #include "server/engine_certs.h"
 #include "server/generation.h"
 #include "server/pool.h"
+#include "server/rates.h"
 #include "tun/steer.h"
 
 struct worker;
@@ -45,6 +46,7 @@ struct engine {
     pthread_t control_thread;
     pthread_mutex_t iid_lock;
     struct iid_entry *iids;
+    struct rates_table rates;
 };
 
 /* The engine process: descriptor 3 is the channel. Returns the exit status. */

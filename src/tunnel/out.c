@@ -94,9 +94,9 @@ int tunnel_take(struct tunnel_stream *s, struct pktbuf *b, uint64_t now_us)
 
 /* ---- what the path says ---- */
 
-void tunnel_up(struct tunnel_stream *s, uint64_t rate, uint64_t now_us)
+void tunnel_up(struct tunnel_stream *s, struct bucket *bucket, uint64_t rate)
 {
-    bucket_init(&s->bucket, rate, now_us);
+    bucket_open(&s->tap, bucket, rate);
     tls_stream_bulk(s->tls);
     s->lowat = LOWAT_FIRST;
     net_tcp_lowat(tls_stream_fd(s->tls), s->lowat);
@@ -236,7 +236,7 @@ static int send_control(struct tunnel_stream *s)
 /* One system call's worth of packets. *n: bytes; 0: the bucket or the queue is empty. */
 static int send_packets(struct tunnel_stream *s, size_t budget, uint64_t now_us, size_t *n)
 {
-    size_t most = s->burst && s->burst < budget ? s->burst : budget, allowed = bucket_left(&s->bucket, now_us);
+    size_t most = s->burst && s->burst < budget ? s->burst : budget, allowed = bucket_left(&s->tap, now_us);
     int rc = 0;
     *n = 0;
     size_t piece = allowed < most ? 1 : TLS_RECORD_MAX; /* less is no record's worth, but for the rate's rest */
@@ -256,7 +256,7 @@ static int send_packets(struct tunnel_stream *s, size_t budget, uint64_t now_us,
         s->was_full = true;
         s->full_at_us = now_us;
     }
-    bucket_take(&s->bucket, (uint32_t)*n);
+    bucket_take(&s->tap, (uint32_t)*n, now_us);
     s->since += (uint32_t)*n;
     return rc ? rc : sent;
 }
@@ -293,7 +293,7 @@ enum tunnel_state tunnel_send(struct tunnel_stream *s, size_t budget, uint64_t n
     /* What is left of the budget behind whole sends is not worth another one. */
     size_t piece = s->burst ? s->burst : TLS_RECORD_MAX;
     while (!rc && s->fq && *sent < budget && (!*sent || *sent + piece <= budget)) {
-        uint64_t wait_us = bucket_wait_us(&s->bucket, now_us);
+        uint64_t wait_us = bucket_wait_us(&s->tap, now_us);
         s->resume_us = wait_us ? now_us + wait_us : 0;
         if (wait_us)
             return TUNNEL_PACED;

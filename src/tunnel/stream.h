@@ -64,8 +64,8 @@ struct tunnel_stream {
     struct fq *fq; /* while packets wait, else NULL */
     uint32_t mtu;  /* largest IP packet to the peer */
     struct fq_counts dropped;
-    struct bucket bucket;    /* of what goes out */
-    uint64_t resume_us;      /* when the bucket lets more go; 0: now */
+    struct bucket_tap tap;   /* of what goes out */
+    uint64_t resume_us;      /* when it lets more go; 0: now */
     uint64_t packets, bytes; /* IP packets that went out */
     struct window window;
     uint64_t asked_us;   /* when the socket was asked last */
@@ -90,8 +90,8 @@ void tunnel_stream_fini(struct tunnel_stream *s); /* gives the buffers back; fin
 
 /* ---- out ---- */
 
-/* The call is up: packets may come. rate: bytes a second that may go out; 0: no limit. */
-void tunnel_up(struct tunnel_stream *s, uint64_t rate, uint64_t now_us);
+/* The call is up: packets may come. rate: bytes a second that may go out of the bucket; 0: no limit. */
+void tunnel_up(struct tunnel_stream *s, struct bucket *bucket, uint64_t rate);
 
 /*
  * Queues one whole control packet as long as no more than limit bytes (at most TUNNEL_CONTROL_CAP) wait; what does not

@@ -255,6 +255,23 @@ def test_rates(lab):
         check(bps > 100e6, f"up without limit: {bps / 1e6:.0f} Mbit/s")
 
 
+def test_two_calls_share_a_rate(lab):
+    """Two calls of one user have the rate together, in equal parts; one alone has all of it."""
+    users = users_file(lab, alice="up=16M down=40M")
+    with lab.gatehouse(vpn={"users": users}) as gh, data(lab) as d, st.Router(lab) as r, st.call(lab) as a, \
+            st.call(lab, ns=r.home) as b:
+        down = {}
+        st.at_once(*[lambda c=c: down.update({c: st.rate_down(c.ns, 3, warm=1)}) for c in (a, b)])
+        near("down, both", sum(down.values()), 40e6)
+        check(min(down.values()) > 0.3 * sum(down.values()), f"one of two calls has little: {list(down.values())}")
+        near("down, one", st.rate_down(b.ns, 2), 40e6)
+        before, began = d.taken, time.monotonic()
+        st.at_once(*[lambda c=c: st.up(c.ns, 3 * MIB) for c in (a, b)])
+        near("up, both", (d.taken - before) * 8 / (time.monotonic() - began), 16e6)
+        near("up, one", st.rate_up(d, a.ns, 2, warm=1), 16e6)
+        check(all(s["down_bps"] == 40000000 for s in gh.sessions()), f"{gh.sessions()}")
+
+
 # ---- many calls ------------------------------------------------------------------------------------------------------
 
 MANY, EACH = 200, 10

@@ -261,7 +261,7 @@ static void open_both(struct end end[2], int version, int buffer, struct tls_cli
         struct end *e = &end[i];
         e->in = (struct reader){ .ip = hear_ip, .arg = e };
         e->sink = (struct tunnel_sink){ hear_control, hear_frame, hear_walked, hear_all, e };
-        tunnel_up(&e->r.s, 0, 1000000);
+        tunnel_up(&e->r.s, NULL, 0);
     }
 }
 
