@@ -58,16 +58,20 @@ void handshakes_remove(struct handshakes *h, struct conn *c)
 /*
  * Those that came in this round and were not served stop being watched, or the loop would tell of them again; unless
  * there is no hope for them, and nothing was done for them yet. When the pace gets known, that is asked of all who came
- * before it was.
+ * before it was. They may be thousands: for a turn's time, and the rest in the next.
  */
 static void sleep_on(struct handshakes *h)
 {
     bool all = !h->judged && pace_known(&h->pace);
+    uint64_t until = uv_hrtime() + HANDSHAKES_TURN_NS;
     struct conn *c, *before;
     h->judged = pace_known(&h->pace);
     for (c = TAILQ_LAST(&h->waiting, conn_queue); c && (all || !c->asleep); c = before) {
         before = TAILQ_PREV(c, conn_queue, queue_link);
-        if (!c->tls && handshakes_full(h, conn_handshake_ms(c))) {
+        bool hopeless = !c->tls && handshakes_full(h, conn_handshake_ms(c));
+        if (hopeless && uv_hrtime() > until)
+            hopeless = h->judged = false;
+        if (hopeless) {
             conn_refuse_handshake(c);
         } else if (!c->asleep) {
             c->asleep = true;
