@@ -476,7 +476,7 @@ static int prepare(struct client_engine *e, struct client_end *why)
     process_hide();
     int rc = client_setup(e, why);
     if (!rc && ((rc = net_loop_init(&e->loop, client_status_woken, e)) ||
-                (rc = tunnel_bufs_init(&e->bufs, CALL_QUEUE, 2 * CALL_QUEUE))))
+                (rc = tunnel_bufs_init(&e->bufs, CALL_QUEUE, 3 * CALL_QUEUE))))
         client_trouble(why, rc, "");
     if (rc)
         return rc;

@@ -1,5 +1,5 @@
 /*
- * HOT PATH: packets between the TUN queue and the TLS streams of this worker's calls. No allocation, lock, log line or
+ * HOT PATH: packets between the TUN queues and the TLS streams of this worker's calls. No allocation, lock, log line or
  * system call for a packet (but a lock for IPv6, whose link-local packets are few); packets for another worker's calls
  * are handed over a list at a time.
  *
@@ -35,7 +35,8 @@ static uint64_t now_us(void)
 
 /* ---- whose turn it is ---- */
 
-static void activate(struct call *k)
+/* To be served in this turn of the loop, or in the next when this one's is over. */
+static void enlist(struct call *k)
 {
     struct worker *w = k->c->w;
     if (k->active || k->blocked || k->paced || k->broken)
@@ -43,7 +44,13 @@ static void activate(struct call *k)
     k->active = k->fresh = true;
     TAILQ_INSERT_TAIL(&w->fresh, k, active_link);
     w->n_active++;
-    net_loop_again(&w->loop);
+}
+
+static void activate(struct call *k)
+{
+    enlist(k);
+    if (k->active)
+        net_loop_again(&k->c->w->loop);
 }
 
 static void deactivate(struct call *k)
@@ -264,11 +271,19 @@ static bool walk_done(void *arg)
     return k->broken || k->closing;
 }
 
-static struct tunnel_sink sink_for(struct call *k)
+/* Where its packets go: without steering the kernel's answers come back the same way. */
+static void choose_queue(struct call *k)
 {
     struct worker *w = k->c->w;
     if (k->ip4)
         w->join.arg = &w->queue[pool_slot(&w->engine->pool, k->ip4) % w->n_queues].tun;
+    else if (k->ip6_up)
+        w->join.arg = &w->queue[steer_hash6(k->iid) % w->n_queues].tun;
+}
+
+static struct tunnel_sink sink_for(struct call *k)
+{
+    choose_queue(k);
     return (struct tunnel_sink){ on_control, on_frame, on_walked, walk_done, k };
 }
 
@@ -349,6 +364,7 @@ static uint32_t mtu_of(const struct call *k)
     return mru < SSTP_PAYLOAD_MAX - PPP_HDR_MAX ? mru : SSTP_PAYLOAD_MAX - PPP_HDR_MAX;
 }
 
+/* Always before the turn's sending. */
 static void to_client(struct call *k, struct pktbuf *b, uint64_t now)
 {
     if (k->sstp.call.state != SSTP_STATE_CONNECTED || !(b->version == 4 ? k->ip4_up : k->ip6_up)) {
@@ -366,7 +382,7 @@ static void to_client(struct call *k, struct pktbuf *b, uint64_t now)
     else if (rc == ERR_NOMEM)
         k->c->w->counts.drop_memory++;
     else
-        activate(k);
+        enlist(k);
 }
 
 static struct call *call_for(struct worker *w, const struct ip_view *v, int *owner)

@@ -180,8 +180,10 @@ int tun_device_open(const struct tun_params *p, int *fds, struct tun_offload *go
         *got = offload_open(fds[0], p->offload);
         return 0;
     }
-    while (n > 0)
+    while (n > 0) {
         close(fds[--n]);
+        fds[n] = -1;
+    }
     return ERR_SYSTEM;
 }
 

@@ -38,8 +38,8 @@ struct tun_params {
 
 /*
  * Opens `queues` descriptors (IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR, non-blocking) and configures the
- * interface. On failure nothing is left; err says what and what to do. fds has room for queues; got: the offloads that
- * this kernel has, none when they were not wanted.
+ * interface. On failure nothing is left, and fds are -1; err says what and what to do. fds has room for queues; got:
+ * the offloads that this kernel has, none when they were not wanted.
  */
 MUST_USE int tun_device_open(const struct tun_params *p, int *fds, struct tun_offload *got, char *err, size_t err_cap);
 

@@ -1,6 +1,6 @@
 /*
  * Steering: an eBPF program on the TUN device that puts each packet for a call into a queue of the worker that owns
- * the call, the same one for all of the call's. Loaded by the monitor; the engine writes the tables through shared
+ * the call, one for its IPv4 and one for its IPv6. Loaded by the monitor; the engine writes the tables through shared
  * memory, without a system call.
  *
  * Two tables of entries (struct steer_entry). IPv4: one for each address of the pool, at its slot. IPv6: one for each

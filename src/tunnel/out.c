@@ -20,6 +20,7 @@
 #define LOWAT_US    2000
 #define SLOW_RATE   50000000 /* bytes a second: a slower path gets one record at a time */
 #define TURN_FAST   65536    /* bytes of a flow before the next, on a faster one: what was joined stays together */
+#define TURN_RATE   1000     /* with a user's rate, this part of a second of it */
 
 /* ---- buffers ---- */
 
@@ -233,6 +234,15 @@ static int send_control(struct tunnel_stream *s)
     return rc;
 }
 
+/* What a flow may send before the next has its turn: never so much that the next one feels it. */
+static uint32_t flow_turn(const struct tunnel_stream *s, size_t budget)
+{
+    uint64_t most = budget < TURN_FAST ? budget : TURN_FAST;
+    if (s->tap.rate && s->tap.rate / TURN_RATE < most)
+        most = s->tap.rate / TURN_RATE;
+    return s->burst || most < s->fq->mtu ? s->fq->mtu : (uint32_t)most;
+}
+
 /* One system call's worth of packets. *n: bytes; 0: the bucket or the queue is empty. */
 static int send_packets(struct tunnel_stream *s, size_t budget, uint64_t now_us, size_t *n)
 {
@@ -241,7 +251,6 @@ static int send_packets(struct tunnel_stream *s, size_t budget, uint64_t now_us,
     *n = 0;
     size_t piece = allowed < most ? 1 : TLS_RECORD_MAX; /* less is no record's worth, but for the rate's rest */
     most = allowed < most ? allowed : most;
-    s->fq->turn = s->burst ? s->fq->mtu : TURN_FAST;
     tls_stream_begin(s->tls);
     for (unsigned i = 0; !rc && i < TLS_GATHER && *n < most && (!*n || most - *n >= piece); i++) {
         size_t cap = most - *n < TLS_RECORD_MAX ? most - *n : TLS_RECORD_MAX,
@@ -289,6 +298,7 @@ enum tunnel_state tunnel_send(struct tunnel_stream *s, size_t budget, uint64_t n
     if (s->fq && budget && !rc) {
         note_turn(s, now_us);
         ask_path(s, now_us);
+        s->fq->turn = flow_turn(s, budget);
     }
     /* What is left of the budget behind whole sends is not worth another one. */
     size_t piece = s->burst ? s->burst : TLS_RECORD_MAX;

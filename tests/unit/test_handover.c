@@ -111,27 +111,36 @@ static uint32_t rnd(uint32_t *seed, uint32_t below)
     return (*seed >> 8) % below;
 }
 
+/* An IPv4 packet with nothing in it, behind what the kernel puts before it. */
+struct fed {
+    struct virtio_net_hdr head;
+    uint8_t ip[BIG];
+};
+
+static size_t fed_make(struct fed *p, uint32_t len, uint32_t dst)
+{
+    const uint8_t head[20] = { [0] = 0x45,
+                               [2] = (uint8_t)(len >> 8),
+                               [3] = (uint8_t)len,
+                               [16] = (uint8_t)(dst >> 24),
+                               [17] = (uint8_t)(dst >> 16),
+                               [18] = (uint8_t)(dst >> 8),
+                               [19] = (uint8_t)dst };
+    memcpy(p->ip, head, sizeof head);
+    return sizeof p->head + len;
+}
+
 static void *feed(void *arg)
 {
     struct feeder *f = arg;
-    struct {
-        struct virtio_net_hdr head;
-        uint8_t ip[BIG];
-    } *p = calloc(1, sizeof *p);
+    struct fed *p = calloc(1, sizeof *p);
     if (!p)
         abort();
     for (unsigned i = 0; i < PACKETS; i++) {
-        uint32_t len = i % 100 ? 20 + rnd(&f->seed, 1400) : BIG, dst = HOME(rnd(&f->seed, HOMES + 1));
-        const uint8_t head[20] = { [0] = 0x45,
-                                   [2] = (uint8_t)(len >> 8),
-                                   [3] = (uint8_t)len,
-                                   [16] = (uint8_t)(dst >> 24),
-                                   [17] = (uint8_t)(dst >> 16),
-                                   [18] = (uint8_t)(dst >> 8),
-                                   [19] = (uint8_t)dst };
-        memcpy(p->ip, head, sizeof head);
+        uint32_t len = i % 100 ? 20 + rnd(&f->seed, 1400) : BIG;
+        size_t all = fed_make(p, len, HOME(rnd(&f->seed, HOMES + 1)));
         int fd = f->fd[i % QUEUES];
-        while (send(fd, p, sizeof p->head + len, 0) < 0) {
+        while (send(fd, p, all, 0) < 0) {
             struct pollfd w = { .fd = fd, .events = POLLOUT };
             if (errno != EAGAIN || poll(&w, 1, -1) < 0)
                 abort();
@@ -270,11 +279,77 @@ static void test_late(void **state)
     free(r);
 }
 
+/* Stops the worker until the test goes on, and looks after the first turn of the loop that finds something to read. */
+struct gate {
+    struct worker_msg m; /* first */
+    sem_t stopped, go, looked;
+    struct rig *r;
+    void (*turn)(struct net_loop *l); /* the worker's */
+    uint64_t flood, other;            /* packets that came by then */
+};
+
+static struct gate gate;
+
+static void turn_and_look(struct net_loop *l)
+{
+    gate.turn(l);
+    gate.flood = gate.r->home[0].call[0].n.drop_gate;
+    gate.other = gate.r->home[1].call[0].n.drop_gate;
+    if (!gate.flood && !gate.other)
+        return;
+    l->turn = gate.turn;
+    sem_post(&gate.looked);
+}
+
+static void run_gate(struct worker *w, struct worker_msg *m)
+{
+    (void)m;
+    sem_post(&gate.stopped);
+    while (sem_wait(&gate.go))
+        ;
+    gate.turn = w->loop.turn;
+    w->loop.turn = turn_and_look;
+}
+
+/* Queues are read in turns: what is in one does not wait until another, with more than a turn's worth, is empty. */
+static void test_queues_in_turns(void **state)
+{
+    (void)state;
+    struct rig *r = rig_open();
+    struct order o = { 0 };
+    struct fed *p = calloc(1, sizeof *p);
+    int large = 16 << 20;
+    unsigned fed = 0;
+    assert_non_null(p);
+    for (o.home = 0; o.home < 2; o.home++)
+        order(r, 0, run_take, &o);
+    gate = (struct gate){ .m.run = run_gate, .r = r };
+    sem_init(&gate.stopped, 0, 0);
+    sem_init(&gate.go, 0, 0);
+    sem_init(&gate.looked, 0, 0);
+    worker_post(&r->e.worker[0], &gate.m);
+    while (sem_wait(&gate.stopped))
+        ;
+    if (setsockopt(r->tun[0][0], SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large))
+        print_message("with small buffers: this shows less\n");
+    while (fed < 2000 && send(r->tun[0][0], p, fed_make(p, 100, HOME(0)), MSG_DONTWAIT) > 0)
+        fed++;
+    assert_true(send(r->tun[0][1], p, fed_make(p, 100, HOME(1)), 0) > 0);
+    sem_post(&gate.go);
+    while (sem_wait(&gate.looked))
+        ;
+    assert_int_equal(gate.other, 1);
+    assert_true(gate.flood > 0 && (fed < 2000 || gate.flood < fed));
+    free(p);
+    rig_close(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_addresses_move),
         cmocka_unit_test(test_late),
+        cmocka_unit_test(test_queues_in_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
