@@ -19,8 +19,8 @@
 #define LOWAT_MAX   131072
 #define LOWAT_US    2000
 #define SLOW_RATE   50000000 /* bytes a second: a slower path gets one record at a time */
-#define TURN_FAST   65536    /* bytes of a flow before the next, on a faster one: what was joined stays together */
-#define TURN_RATE   1000     /* with a user's rate, this part of a second of it */
+#define TURN_FAST   65536 /* bytes of a flow before the next, where the socket is not the limit: whole super-packets */
+#define TURN_RATE   1000  /* with a user's rate, this part of a second of it */
 
 /* ---- buffers ---- */
 
