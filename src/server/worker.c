@@ -316,7 +316,7 @@ static int take_queues(struct worker *w, const struct worker_tun *tun)
     int rc = 0;
     for (unsigned i = 0; i < tun->n; i++) {
         struct worker_queue *q = &w->queue[i];
-        *q = (struct worker_queue){ .tun = { .fd = tun->fd[i], .offload = w->engine->tun_offload }, .w = w };
+        *q = (struct worker_queue){ .tun = { .fd = tun->fd[i], .offload = w->engine->tun_offload } };
         if (watch(w, &q->nf, tun->fd[i], on_tun, q)) {
             q->tun.fd = -1; /* closed already */
             rc = ERR_NOMEM;

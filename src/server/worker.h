@@ -74,8 +74,7 @@ struct worker {
     struct worker_queue {
         struct tun_queue tun;
         struct net_fd *nf; /* NULL: none */
-        struct worker *w;
-        bool ready; /* to be read in this turn */
+        bool ready;        /* to be read in this turn */
     } queue[TUN_QUEUES_WORKER];
     unsigned n_queues;      /* 0 without vpn */
     unsigned next_queue;    /* whose turn it is */
