@@ -18,9 +18,9 @@
 #include "priv/process.h"
 
 #define CALL_QUEUE (16u << 20) /* bytes of packets that may wait for the server */
-#define DOUBT_MS   5000       /* after a change: how long the server may be silent */
-#define STUCK_MS   1000       /* a dial that is so old when the network changes waits for what was lost before */
-#define STEADY_MS  60000      /* a call that was up so long: the next wait begins small again */
+#define DOUBT_MS   5000        /* after a change: how long the server may be silent */
+#define STUCK_MS   1000        /* a dial that is so old when the network changes waits for what was lost before */
+#define STEADY_MS  60000       /* a call that was up so long: the next wait begins small again */
 
 /* ---- this machine's network ---- */
 

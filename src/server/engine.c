@@ -184,14 +184,15 @@ static void take_steering(struct engine *e, unsigned queues)
 static int add_vpn(struct engine *e, const struct generation *g, struct gen_msg **msg)
 {
     int rc = pool_init(&e->pool, g->cfg);
-    unsigned ready = 0;
+    unsigned ready = 0, queues = 0;
     for (; !rc && ready < e->n_workers; ready++) {
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): publish() made n_workers of them */
         msg[ready]->by_slot = calloc(e->pool.slots + 1, sizeof(struct call *));
         rc = msg[ready]->by_slot ? take_tun(e, ready, &msg[ready]->tun) : ERR_NOMEM;
+        queues = msg[ready]->tun.n;
     }
     if (!rc) {
-        take_steering(e, msg[0]->tun.n);
+        take_steering(e, queues);
         pool_reserve(&e->pool, g->users); /* before anybody can ask for an address */
         return 0;
     }
