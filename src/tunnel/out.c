@@ -19,8 +19,8 @@
 #define LOWAT_MAX   131072
 #define LOWAT_US    2000
 #define SLOW_RATE   50000000 /* bytes a second: a slower path gets one record at a time */
-#define TURN_FAST   65536 /* bytes of a flow before the next, where the socket is not the limit: whole super-packets */
-#define TURN_RATE   1000  /* with a user's rate, this part of a second of it */
+#define TURN_MOST   65536    /* bytes of a flow before the next: whole super-packets, and */
+#define TURN_RATE   1000     /* no more than this part of a second of the rate */
 
 /* ---- buffers ---- */
 
@@ -140,6 +140,7 @@ static void ask_path(struct tunnel_stream *s, uint64_t now_us)
     uint64_t rate = (i.delivered - before) * 2000000 / passed_us;
     rate = rate < i.rate && passed_us < ASK_LATE_US ? rate : i.rate;
     s->delivered = i.delivered;
+    s->rate = rate;
     uint64_t lately_us = 2 * (uint64_t)i.rtt_us > 2 * ASK_US ? 2 * (uint64_t)i.rtt_us : 2 * ASK_US;
     bool busy_lately = s->full_at_us && now_us - s->full_at_us <= lately_us;
     const struct window_sample sample = { i.rtt_us, i.min_rtt_us, i.rate, i.app_limited, i.delivered, busy_lately };
@@ -237,10 +238,12 @@ static int send_control(struct tunnel_stream *s)
 /* What a flow may send before the next has its turn: never so much that the next one feels it. */
 static uint32_t flow_turn(const struct tunnel_stream *s, size_t budget)
 {
-    uint64_t most = budget < TURN_FAST ? budget : TURN_FAST;
-    if (s->tap.rate && s->tap.rate / TURN_RATE < most)
-        most = s->tap.rate / TURN_RATE;
-    return s->burst || most < s->fq->mtu ? s->fq->mtu : (uint32_t)most;
+    uint64_t most = budget < TURN_MOST ? budget : TURN_MOST;
+    uint64_t fair = s->rate ? s->rate / TURN_RATE : TLS_RECORD_MAX;
+    if (s->tap.rate && s->tap.rate / TURN_RATE < fair)
+        fair = s->tap.rate / TURN_RATE;
+    fair = fair < most ? fair : most;
+    return s->burst || fair < s->fq->mtu ? s->fq->mtu : (uint32_t)fair;
 }
 
 /* One system call's worth of packets. *n: bytes; 0: the bucket or the queue is empty. */

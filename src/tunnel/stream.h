@@ -68,6 +68,7 @@ struct tunnel_stream {
     uint64_t resume_us;      /* when it lets more go; 0: now */
     uint64_t packets, bytes; /* IP packets that went out */
     struct window window;
+    uint64_t rate;       /* bytes a second that the path took lately; 0: not known yet */
     uint64_t asked_us;   /* when the socket was asked last */
     uint32_t since;      /* bytes since */
     uint32_t burst;      /* bytes to encrypt for one system call; 0: as many as there is room for */

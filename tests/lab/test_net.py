@@ -36,7 +36,8 @@ def dial(lab, user="alice", password="wonderland", **kw):
 
 def sanitized():
     with open(gatehouse_path(), "rb") as f:
-        return b"__asan_init" in f.read() or b"__tsan_init" in f.read()
+        program = f.read()
+    return b"__asan_init" in program or b"__tsan_init" in program
 
 
 # ---- NAT, forwarding -----------------------------------------------------------------------------------------------

@@ -246,6 +246,7 @@ def test_rates(lab):
             pings = st.Pings(c.ns)
             time.sleep(1.5)
             trips = pings.trips(lost=9)
+            print(f"# while flooding upwards: ping p50 {st.percentile(trips, 50):.0f}, worst {trips[-1]:.0f} ms")
         check(st.percentile(trips, 50) < 250 and trips[-1] < 500, f"pings while flooding upwards: {trips[-9:]} ms")
     with lab.gatehouse(**conf) as gh, data(lab) as d, st.call(lab) as c:
         near("down, anew", st.rate_down(c.ns, 1.5), 80e6)
