@@ -3,7 +3,7 @@
 import web
 from rows import CONGESTION, DIRECTIONS, median
 
-COUNT = 34  # of the bars of a run that measured everything
+COUNT = 38  # of the bars of a run that measured everything
 
 
 def neighbours(row, a, b, what):
@@ -18,6 +18,7 @@ def throughput(rows, bar):
     for key, title, limit in (("limit-gso", "limit gso", 0.9), ("openvpn", "OpenVPN TCP", 6)):
         for d in DIRECTIONS:
             bar(f"TCP {d} / {title}", neighbours(t, "gatehouse", key, f"{d}-1"), ">=", limit)
+            bar(f"TCP {d}, 4 streams / {title}", neighbours(t, "gatehouse", key, f"{d}-4"), ">=", limit)
     for d in DIRECTIONS if "gatehouse" in t else ():
         bar(f"server CPU-s per Gbit, {d}", t["gatehouse"][f"{d}-1"]["cpu_s_per_gbit"], "<=", 0.2)
     for name, by in c.items():
