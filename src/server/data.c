@@ -276,9 +276,9 @@ static void choose_queue(struct call *k)
 {
     struct worker *w = k->c->w;
     if (k->ip4)
-        w->join.arg = &w->queue[pool_slot(&w->engine->pool, k->ip4) % w->n_queues].tun;
+        w->join.arg = &w->queue[steer_queue(pool_slot(&w->engine->pool, k->ip4), w->n_queues)].tun;
     else if (k->ip6_up)
-        w->join.arg = &w->queue[steer_hash6(k->iid) % w->n_queues].tun;
+        w->join.arg = &w->queue[steer_queue(steer_hash6(k->iid), w->n_queues)].tun;
 }
 
 static struct tunnel_sink sink_for(struct call *k)

@@ -263,7 +263,7 @@ void steer_unmap(struct steer_tables *t)
 /* What the entry with this index says for a call of the worker. */
 static uint32_t owner_of(const struct steer_tables *t, uint32_t index, int worker)
 {
-    return worker < 0 ? 0 : (uint32_t)worker * t->queues + index % t->queues + 1;
+    return worker < 0 ? 0 : (uint32_t)worker * t->queues + steer_queue(index, t->queues) + 1;
 }
 
 void steer_set4(struct steer_tables *t, uint32_t slot, int worker)

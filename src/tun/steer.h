@@ -49,6 +49,12 @@ void steer_unmap(struct steer_tables *t);
 /* Index of an interface identifier in the IPv6 table; the program computes the same. */
 uint32_t steer_hash6(const uint8_t iid[8]);
 
+/* Which of a worker's queues is that of an index: an IPv4 slot, or steer_hash6(). */
+static inline unsigned steer_queue(uint32_t index, unsigned queues)
+{
+    return index % queues;
+}
+
 /* worker: -1 for nobody. Any thread. */
 void steer_set4(struct steer_tables *t, uint32_t slot, int worker);
 void steer_set6(struct steer_tables *t, const uint8_t iid[8], int worker);
