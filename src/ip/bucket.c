@@ -67,7 +67,7 @@ uint32_t bucket_left(const struct bucket_tap *t, uint64_t now_us)
 void bucket_take(struct bucket_tap *t, uint32_t bytes, uint64_t now_us)
 {
     uint64_t now_ns = in_ns(now_us);
-    if (!t->rate)
+    if (!t->rate || !bytes) /* who took nothing does not wait for what others took */
         return;
     uint64_t was = atomic_load_explicit(&t->bucket->paid_ns, memory_order_relaxed), cost = cost_ns(t->rate, bytes),
              paid;

@@ -99,6 +99,7 @@ static void log_end(struct call *k)
                    LOG_N("rx_bytes", k->n.rx_bytes), LOG_N("tx_bytes", k->stream.bytes),
                    LOG_NZ("drop_source", k->n.drop_source),
                    LOG_NZ("drop_queue", k->stream.dropped.drop_full + k->stream.dropped.drop_late),
+                   LOG_NZ("up_drop", k->shaper.dropped.drop_full + k->shaper.dropped.drop_late),
                    LOG_S("remedy", k->hangup || k->ppp_down ? "" : remedy_for(k)));
         return;
     }
@@ -591,6 +592,7 @@ void call_free(struct call *k)
     }
     call_off_lists(k);
     tunnel_stream_fini(&k->stream);
+    shaper_fini(&k->shaper);
     rates_put(&w->engine->rates, k->rates);
     ppp_link_free(k->ppp);
     sstp_server_fini(&k->sstp);

@@ -10,6 +10,7 @@
 #include "server/turn.h"
 #include "server/worker.h"
 #include "sstp/server.h"
+#include "tunnel/shaper.h"
 
 struct call_counts {
     uint64_t rx_packets, rx_bytes; /* those to the client are the stream's */
@@ -45,11 +46,13 @@ struct call {
     uint64_t hangup_at;  /* when to go on from PPP to SSTP disconnect */
     uint64_t close_at;   /* when to give up flushing */
     struct turn turn;    /* of those that have something to send */
-    uint64_t read_at_ms; /* when the user's rate lets us read on; 0: now */
+    uint64_t read_at_ms; /* when we read on from who sends far more than the user's rate; 0: now */
     uint64_t started_ms, up_ms;
-    uint64_t up_bps, down_bps; /* the user's rates, bits a second; 0: none */
-    struct rates *rates;       /* NULL without */
-    struct bucket_tap up_tap;
+    uint64_t up_bps, down_bps;   /* the user's rates, bits a second; 0: none */
+    struct rates *rates;         /* NULL without */
+    struct tunnel_shaper shaper; /* of what the client sends */
+    struct bucket read_bucket;   /* what is read of it, whatever goes on */
+    struct bucket_tap read_tap;
     struct tunnel_stream stream;
     struct call_counts n;
     char end_cause[32];

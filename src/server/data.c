@@ -104,7 +104,9 @@ void call_watch(struct call *k)
 uint64_t call_resume_at(const struct call *k)
 {
     uint64_t send_at = k->paced ? k->stream.resume_us / 1000 + 1 : TIME_NEVER;
-    return k->read_at_ms && k->read_at_ms < send_at ? k->read_at_ms : send_at;
+    uint64_t pass_at = k->shaper.resume_us ? k->shaper.resume_us / 1000 + 1 : TIME_NEVER;
+    uint64_t at = send_at < pass_at ? send_at : pass_at;
+    return k->read_at_ms && k->read_at_ms < at ? k->read_at_ms : at;
 }
 
 void call_resume(struct call *k, uint64_t now_ms)
@@ -116,6 +118,10 @@ void call_resume(struct call *k, uint64_t now_ms)
     if (k->read_at_ms && now_ms >= k->read_at_ms) {
         k->read_at_ms = 0;
         call_again(k); /* it may be decrypted already */
+    }
+    if (k->shaper.resume_us && now_ms * 1000 >= k->shaper.resume_us) {
+        k->shaper.resume_us = 0;
+        call_again(k);
     }
 }
 
@@ -242,7 +248,10 @@ static void on_frame(void *arg, struct rd frame)
                source_is_theirs(k, &v, protocol)) {
         k->n.rx_packets++;
         k->n.rx_bytes += v.len;
-        join_add(&w->join, tunnel_writable(&k->stream, frame.p), v.len);
+        if (shaper_lets(&k->shaper, v.len))
+            join_add(&w->join, tunnel_writable(&k->stream, frame.p), v.len);
+        else if (shaper_keep(&k->shaper, frame.p, v.len, v.version) == ERR_NOMEM)
+            w->counts.drop_memory++;
     } else if (protocol == PPP_IP || protocol == PPP_IPV6) {
         k->n.drop_source++;
     } else {
@@ -295,8 +304,9 @@ static void input_failed(struct call *k)
     k->broken = true;
 }
 
-#define UP_QUEUE_US  30000 /* of the user's rate up, and a round trip of it, may wait in the socket */
-#define UP_QUEUE_MIN 12000 /* bytes */
+#define READ_RATE      4     /* times the user's rate is read: flows that look for their share send twice of it */
+#define READ_QUEUE_US  10000 /* of that, and two round trips of it, may wait in the socket */
+#define READ_QUEUE_MIN 12000 /* bytes */
 
 /*
  * What is sent faster than it is read waits in the socket, where nothing overtakes it: little of it, so that the queue
@@ -306,45 +316,55 @@ void call_up_begins(struct call *k)
 {
     struct net_tcp_info i;
     int fd = tls_stream_fd(k->c->tls);
-    uint64_t rate = k->up_bps / 8;
-    bucket_open(&k->up_tap, k->rates ? &k->rates->up : NULL, rate);
+    uint64_t rate = k->up_bps / 8 * READ_RATE;
+    shaper_open(&k->shaper, &k->c->w->bufs, k->rates ? &k->rates->up : NULL, k->up_bps / 8, now_us());
+    bucket_open(&k->read_tap, &k->read_bucket, rate);
     if (!rate || !net_tcp_ask(fd, &i) || !i.min_rtt_us)
         return;
     /* Two round trips, for a path that gets longer. */
-    uint64_t bytes = rate * (UP_QUEUE_US + 2 * (uint64_t)i.min_rtt_us) / 1000000;
+    uint64_t bytes = rate * (READ_QUEUE_US + 2 * (uint64_t)i.min_rtt_us) / 1000000;
     if (bytes <= UINT32_MAX)
-        (void)net_tcp_take(fd, bytes > UP_QUEUE_MIN ? (uint32_t)bytes : UP_QUEUE_MIN);
+        (void)net_tcp_take(fd, bytes > READ_QUEUE_MIN ? (uint32_t)bytes : READ_QUEUE_MIN);
 }
 
-/* The user's rate: who sends more is read later, and his own TCP slows him down. */
-static void take_from_rate(struct call *k, size_t bytes)
+/* Who sends far more than his rate, and does not heed losses, is read later: his own TCP slows him down. */
+static void take_from_rate(struct call *k, size_t bytes, uint64_t now)
 {
-    uint64_t now = now_us();
-    bucket_take(&k->up_tap, (uint32_t)bytes, now);
-    uint64_t wait_us = bucket_wait_us(&k->up_tap, now);
+    bucket_take(&k->read_tap, (uint32_t)bytes, now);
+    uint64_t wait_us = bucket_wait_us(&k->read_tap, now);
     k->read_at_ms = wait_us ? (now + wait_us) / 1000 + 1 : 0;
+}
+
+/* True: there is more, which came already. */
+static bool read_in(struct call *k, const struct tunnel_sink *sink, uint64_t now)
+{
+    struct worker *w = k->c->w;
+    size_t bytes;
+    bool more;
+    unsigned frames = w->in_frames;
+    int rc = tunnel_receive(&k->stream, sink, &more, &bytes);
+    frames = w->in_frames - frames;
+    w->in_bytes += bytes;
+    k->stream.small_reads = k->up_bps || frames > (k->stream.small_reads ? IN_SMALL / TUNNEL_RX_RECORDS : IN_SMALL);
+    k->tls_writes = rc == ERR_AGAIN && (tls_stream_wants(k->c->tls) & NET_WRITE);
+    if (rc && rc != ERR_AGAIN)
+        input_failed(k);
+    else if (k->up_bps)
+        take_from_rate(k, bytes, now);
+    return more;
 }
 
 void call_receive(struct call *k)
 {
+    uint64_t now = now_us();
     struct tunnel_sink sink = sink_for(k);
-    size_t bytes;
-    bool more;
-    if (k->read_at_ms)
+    shaper_begin(&k->shaper, &k->c->w->join, QUANTUM, now);
+    k->c->w->in_bytes += k->shaper.gone;
+    bool more = !k->read_at_ms && read_in(k, &sink, now);
+    bool waits = shaper_end(&k->shaper);
+    if (k->broken)
         return;
-    unsigned frames = k->c->w->in_frames;
-    int rc = tunnel_receive(&k->stream, &sink, &more, &bytes);
-    frames = k->c->w->in_frames - frames;
-    k->c->w->in_bytes += bytes;
-    k->stream.small_reads = k->up_bps || frames > (k->stream.small_reads ? IN_SMALL / TUNNEL_RX_RECORDS : IN_SMALL);
-    k->tls_writes = rc == ERR_AGAIN && (tls_stream_wants(k->c->tls) & NET_WRITE);
-    if (rc && rc != ERR_AGAIN) {
-        input_failed(k);
-        return;
-    }
-    if (k->up_bps)
-        take_from_rate(k, bytes);
-    if (more && !k->read_at_ms)
+    if (waits || (more && !k->read_at_ms))
         call_again(k);
     call_watch(k);
 }

@@ -18,9 +18,9 @@
 struct session {
     struct log_ctx who;
     const char *state, *tls, *phase; /* constants */
-    uint64_t seconds, tx_packets, tx_bytes, queued, window, up_bps, down_bps;
+    uint64_t seconds, tx_packets, tx_bytes, queued, up_queued, window, up_bps, down_bps;
     struct call_counts n;
-    struct fq_counts dropped;
+    struct fq_counts dropped, up_dropped;
     uint32_t ip; /* host byte order, 0: none */
     uint16_t worker, mru;
     bool up, ipv6;
@@ -132,11 +132,13 @@ static struct session session_of(const struct call *k)
         .tx_packets = k->stream.packets,
         .tx_bytes = k->stream.bytes,
         .queued = tunnel_queued(&k->stream),
+        .up_queued = shaper_queued(&k->shaper),
         .window = k->stream.window.bytes,
         .up_bps = k->up_bps,
         .down_bps = k->down_bps,
         .n = k->n,
         .dropped = k->stream.dropped,
+        .up_dropped = k->shaper.dropped,
         .ip = k->ip4,
         .worker = (uint16_t)c->w->index,
         .mru = ppp_link_peer_mru(k->ppp),
@@ -160,7 +162,7 @@ static void copy_sessions(struct sessions *to, const struct worker *w)
 static json_t *session_json(const struct session *k)
 {
     const struct call_counts *n = &k->n;
-    const struct fq_counts *d = &k->dropped;
+    const struct fq_counts *d = &k->dropped, *u = &k->up_dropped;
     json_t *j = json_pack("{s:I s:o s:s s:o s:s s:b s:I s:I s:I s:I s:I s:I s:I s:I s:I s:i s:i s:s s:s s:o s:b}", "id",
                           (json_int_t)k->who.conn, "user", text_json(k->who.user), "peer", k->who.peer, "ip",
                           ip_json(k->ip), "state", k->state, "up", k->up, "seconds", (json_int_t)k->seconds,
@@ -174,7 +176,11 @@ static json_t *session_json(const struct session *k)
                              (json_int_t)n->drop_odd, "drop_full", (json_int_t)d->drop_full, "drop_late",
                              (json_int_t)d->drop_late, "marked", (json_int_t)d->marked, "window", (json_int_t)k->window,
                              "up_bps", rate_json(k->up_bps), "down_bps", rate_json(k->down_bps));
+    json_t *up =
+        json_pack("{s:I s:I s:I s:I}", "up_queued", (json_int_t)k->up_queued, "up_drop_full", (json_int_t)u->drop_full,
+                  "up_drop_late", (json_int_t)u->drop_late, "up_marked", (json_int_t)u->marked);
     json_object_update_new(j, more);
+    json_object_update_new(j, up);
     return j;
 }
 

@@ -8,7 +8,7 @@
  * is kept in between. Everything that a call holds comes out of pools of the thread and goes back when it is empty, so
  * that an idle call has nothing.
  *
- * stream.c: the pools; out.c, in.c: the two ways.
+ * stream.c: the pools; out.c, in.c: the two ways. shaper.c: what came in beyond a user's rate.
  */
 #ifndef GH_TUNNEL_STREAM_H
 #define GH_TUNNEL_STREAM_H
