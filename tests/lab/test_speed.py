@@ -246,7 +246,11 @@ def test_rates(lab):
         near("down, still", st.rate_down(c.ns, 1), 40e6)
         datagrams = stack.enter_context(contextlib.closing(c.ns.sock(kind=socket.SOCK_DGRAM)))
         datagrams.setsockopt(st.SOL_UDP, st.UDP_SEGMENT, 1372)
-        with st.Forked(lambda: datagrams.sendto(st.BLOB[:44 * 1372], (INSIDE4, 9))):
+
+        def flood():  # some 300 Mbit/s, so that it is the rate, not the client's interface, where packets go
+            datagrams.sendto(st.BLOB[:44 * 1372], (INSIDE4, 9))
+            time.sleep(0.001)
+        with st.Forked(flood):
             time.sleep(0.7)
             pings = st.Pings(c.ns)
             time.sleep(1.5)
