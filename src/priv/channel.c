@@ -73,13 +73,21 @@ int priv_recv(int channel, struct priv_msg *m, int *fds, unsigned fds_max)
         return ERR_CLOSED;
     unsigned got = 0;
     take_fds(&h, fds, fds_max, &got);
-    if (n != (ssize_t)sizeof *m || (h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) || m->n_fds != got) {
+    bool whole = n == (ssize_t)sizeof *m && !(h.msg_flags & MSG_TRUNC), cut = h.msg_flags & MSG_CTRUNC;
+    if (!whole || cut || m->n_fds != got) {
         while (got > 0)
             close(fds[--got]);
-        return ERR_BUG;
+        return whole && cut && m->n_fds <= fds_max ? ERR_LIMIT : ERR_BUG;
     }
     m->text[sizeof m->text - 1] = 0;
     return 0;
+}
+
+const char *priv_error(int rc)
+{
+    if (rc == ERR_LIMIT)
+        return "no descriptor is left: raise fs.nr_open and the service's LimitNOFILE, or lower limits.connections";
+    return err_name(rc);
 }
 
 int priv_call(int channel, struct priv_msg *m, int *fds, unsigned fds_max)

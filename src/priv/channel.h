@@ -30,6 +30,12 @@ struct priv_msg {
 MUST_USE int priv_send(int channel, const struct priv_msg *m, const int *fds);
 MUST_USE int priv_recv(int channel, struct priv_msg *m, int *fds, unsigned fds_max);
 
+/*
+ * What priv_recv() and priv_call() returned, in words. ERR_LIMIT: descriptors came that this process may not have, its
+ * table is full; none stays open.
+ */
+const char *priv_error(int rc);
+
 /* One request, which its answer replaces. Returns the answer's status, or ERR_CLOSED. */
 MUST_USE int priv_call(int channel, struct priv_msg *m, int *fds, unsigned fds_max);
 

@@ -248,7 +248,7 @@ int engine_reload(struct engine *e, char *err, size_t cap)
         if (!rc && e->gen->cfg->vpn_on)
             keep_fixed_parts(g, e->gen);
         if (!rc && (rc = publish(e, g)))
-            snprintf(why, sizeof why, "%s", err_name(rc));
+            snprintf(why, sizeof why, "%s", priv_error(rc));
         if (rc)
             snprintf(err, cap, "%s", why);
         struct priv_msg end = { 0 };
@@ -286,7 +286,7 @@ void engine_refresh(struct engine *e)
     if (rc) {
         generation_unref(g);
         log_error(NULL, "reload-failed", "changed certificates are not used: the ones before stay in force",
-                  LOG_S("reason", err_name(rc)), LOG_S("remedy", "it is tried again in a minute"));
+                  LOG_S("reason", priv_error(rc)), LOG_S("remedy", "it is tried again in a minute"));
     } else {
         cert_news_generation(&e->news, g, e->gen, time(NULL));
         generation_unref(e->gen);

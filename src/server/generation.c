@@ -33,7 +33,7 @@ static int ask_blob(int channel, enum priv_request what, uint32_t index, struct 
         rc = ERR_BUG;
     if (!rc)
         rc = priv_take_blob(fd, &out->data, &out->len);
-    snprintf(said, cap, "%s", answer.text[0] ? answer.text : err_name(rc));
+    snprintf(said, cap, "%s", answer.text[0] ? answer.text : priv_error(rc));
     return rc;
 }
 
@@ -348,7 +348,7 @@ static int load_web(int channel, struct generation *g, char *err, size_t cap)
         size_t len = strlen(answer.text);
         struct sockaddr_un *un = &g->web[i].upstream.u.un;
         if (rc || !len || len + 1 > sizeof un->sun_path) {
-            snprintf(err, cap, "no socket of the built-in site: %s", err_name(rc));
+            snprintf(err, cap, "no socket of the built-in site: %s", priv_error(rc));
             return rc ? rc : ERR_BUG;
         }
         memset(un, 0, sizeof *un);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -82,6 +83,27 @@ static void unexpected_descriptors_are_closed(void **state)
     assert_int_equal(priv_send(pair[0], &m, sent), 0);
     assert_int_equal(priv_recv(pair[1], &got, fds, 1), ERR_BUG); /* more than there is room for */
     assert_int_equal(lowest_free(), before);
+}
+
+/* A few fit, or none does: neither stays, and it is said what to do. */
+static void no_descriptor_is_left(void **state)
+{
+    (void)state;
+    struct priv_msg m = { .type = PRIV_TUN, .n_fds = 3 }, got;
+    int sent[3] = { pair[0], pair[0], pair[0] }, fds[3], before = lowest_free();
+    struct rlimit was, few;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+    for (int room = 0; room < 3; room++) {
+        assert_int_equal(priv_send(pair[0], &m, sent), 0);
+        few = (struct rlimit){ (rlim_t)(before + room), was.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+        int rc = priv_recv(pair[1], &got, fds, 3);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+        assert_int_equal(rc, ERR_LIMIT);
+        assert_int_equal(lowest_free(), before);
+    }
+    assert_non_null(strstr(priv_error(ERR_LIMIT), "LimitNOFILE"));
+    assert_string_equal(priv_error(ERR_CLOSED), err_name(ERR_CLOSED));
 }
 
 static void a_count_that_lies_is_refused(void **state)
@@ -162,15 +184,11 @@ static void empty_blob(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_PAIR(message_arrives_whole),
-        WITH_PAIR(text_is_always_ended),
-        WITH_PAIR(descriptors_come_along),
-        WITH_PAIR(unexpected_descriptors_are_closed),
-        WITH_PAIR(a_count_that_lies_is_refused),
-        WITH_PAIR(other_lengths_are_refused),
-        WITH_PAIR(the_end_is_told),
-        WITH_PAIR(nobody_waits_for_a_reader),
-        cmocka_unit_test(blob_travels_and_is_sealed),
+        WITH_PAIR(message_arrives_whole),     WITH_PAIR(text_is_always_ended),
+        WITH_PAIR(descriptors_come_along),    WITH_PAIR(unexpected_descriptors_are_closed),
+        WITH_PAIR(no_descriptor_is_left),     WITH_PAIR(a_count_that_lies_is_refused),
+        WITH_PAIR(other_lengths_are_refused), WITH_PAIR(the_end_is_told),
+        WITH_PAIR(nobody_waits_for_a_reader), cmocka_unit_test(blob_travels_and_is_sealed),
         cmocka_unit_test(empty_blob),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
