@@ -226,6 +226,32 @@ static int publish(struct engine *e, struct generation *g)
     return rc;
 }
 
+/*
+ * Frees those that nobody else has. Here, and not where the last connection of one ends: a worker has no time to wipe
+ * and free a million users.
+ */
+static void bury(struct engine *e)
+{
+    struct generation **at = &e->retired, *g;
+    while ((g = *at)) {
+        if (generation_is_last(g)) {
+            *at = g->next;
+            generation_unref(g);
+        } else {
+            at = &g->next;
+        }
+    }
+}
+
+/* next is in force from now on. */
+static void retire(struct engine *e, struct generation *next)
+{
+    bury(e);
+    e->gen->next = e->retired;
+    e->retired = e->gen;
+    e->gen = next;
+}
+
 int engine_reload(struct engine *e, char *err, size_t cap)
 {
     struct priv_msg answer = { 0 };
@@ -264,8 +290,7 @@ int engine_reload(struct engine *e, char *err, size_t cap)
         log_notice(NULL, "reload-done", "the new configuration is in force for new connections",
                    LOG_N("generation", g->number), LOG_S("restart_needed_for", err));
         cert_news_generation(&e->news, g, e->gen, time(NULL));
-        generation_unref(e->gen);
-        e->gen = g;
+        retire(e, g);
         e->last_reload_error[0] = 0;
         if (g->users)
             pool_reserve(&e->pool, g->users);
@@ -289,8 +314,7 @@ void engine_refresh(struct engine *e)
                   LOG_S("reason", priv_error(rc)), LOG_S("remedy", "it is tried again in a minute"));
     } else {
         cert_news_generation(&e->news, g, e->gen, time(NULL));
-        generation_unref(e->gen);
-        e->gen = g;
+        retire(e, g);
     }
     pthread_mutex_unlock(&e->reload_lock);
 }
@@ -299,6 +323,7 @@ static void tick(struct engine *e)
 {
     int64_t now_s = time(NULL);
     pthread_mutex_lock(&e->reload_lock);
+    bury(e);
     cert_news_tick(&e->news, e->gen, now_s);
     bool refresh = e->refresh_again || (e->gen->again_s && e->gen->again_s <= now_s);
     pthread_mutex_unlock(&e->reload_lock);
@@ -463,6 +488,7 @@ int engine_main(void)
     serve(&e, &set);
     ctl_server_stop(ctl);
     stop_workers(&e);
+    bury(&e);
     generation_unref(e.gen);
     tls_ticket_keys_free(e.tickets);
     pool_fini(&e.pool);

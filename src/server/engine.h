@@ -27,6 +27,7 @@ struct engine {
     pthread_mutex_t reload_lock;
     struct tls_ticket_keys *tickets;
     struct generation *gen;       /* in force; the control thread's, under reload_lock */
+    struct generation *retired;   /* those before it, while connections have them; under reload_lock */
     char last_reload_error[1200]; /* under reload_lock; "": good */
     struct cert_news news;        /* under reload_lock */
     bool refresh_again;           /* a refresh failed for a passing reason; under reload_lock */

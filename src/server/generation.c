@@ -429,6 +429,11 @@ struct generation *generation_ref(struct generation *g)
     return g;
 }
 
+bool generation_is_last(const struct generation *g)
+{
+    return atomic_load(&g->refs) == 1;
+}
+
 void generation_unref(struct generation *g)
 {
     if (!g || atomic_fetch_sub(&g->refs, 1) > 1)

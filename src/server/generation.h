@@ -47,6 +47,7 @@ struct generation {
     struct ppp_cfg ppp;
     struct sstp_server_cfg sstp;
     struct generation_web web[CONFIG_WEB_MAX];
+    struct generation *next; /* the engine's: of those that were in force */
 };
 
 /*
@@ -67,6 +68,9 @@ MUST_USE int generation_refresh(int channel, struct tls_ticket_keys *tickets, st
 
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g);
+
+/* Nobody has it but the caller. */
+bool generation_is_last(const struct generation *g);
 
 /* The name of the configured certificate with this leaf; "" when none has it. */
 const char *generation_cert_name(const struct generation *g, const uint8_t sha256[32]);
