@@ -25,4 +25,15 @@ struct codel { /* zeros to begin with */
  */
 bool codel_says(struct codel *c, uint64_t now_us, uint64_t waited_us, uint32_t backlog, uint32_t mtu);
 
+/*
+ * How much longer than the target a packet may wait where one of mtu bytes takes long itself (RFC 8290 5.2.1): as one
+ * and a half of them do, at so many bytes a second. 0 for no rate.
+ */
+static inline uint32_t codel_slack_us(uint64_t rate, uint32_t mtu)
+{
+    uint64_t us = rate ? mtu * 1500000ULL / rate : 0;
+    us = us < UINT32_MAX ? us : UINT32_MAX;
+    return us > CODEL_TARGET_US ? (uint32_t)us - CODEL_TARGET_US : 0;
+}
+
 #endif

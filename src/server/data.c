@@ -317,7 +317,8 @@ void call_up_begins(struct call *k)
     struct net_tcp_info i;
     int fd = tls_stream_fd(k->c->tls);
     uint64_t rate = k->up_bps / 8 * READ_RATE;
-    shaper_open(&k->shaper, &k->c->w->bufs, k->rates ? &k->rates->up : NULL, k->up_bps / 8, now_us());
+    shaper_open(&k->shaper, &k->c->w->bufs, k->rates ? &k->rates->up : NULL, k->up_bps / 8, k->c->gen->ppp.mtu,
+                now_us());
     bucket_open(&k->read_tap, &k->read_bucket, rate);
     if (!rate || !net_tcp_ask(fd, &i) || !i.min_rtt_us)
         return;
@@ -357,9 +358,12 @@ static bool read_in(struct call *k, const struct tunnel_sink *sink, uint64_t now
 void call_receive(struct call *k)
 {
     uint64_t now = now_us();
+    struct worker *w = k->c->w;
     struct tunnel_sink sink = sink_for(k);
-    shaper_begin(&k->shaper, &k->c->w->join, QUANTUM, now);
-    k->c->w->in_bytes += k->shaper.gone;
+    uint64_t packets = w->join.packets;
+    shaper_begin(&k->shaper, &w->join, QUANTUM, now);
+    w->in_bytes += k->shaper.gone;
+    w->in_frames += (unsigned)(w->join.packets - packets);
     bool more = !k->read_at_ms && read_in(k, &sink, now);
     bool waits = shaper_end(&k->shaper);
     if (k->broken)

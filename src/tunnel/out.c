@@ -174,10 +174,11 @@ static void header(uint8_t *at, uint32_t len, uint8_t version)
 /* Packets into one record of up to cap bytes; at least one, when one waits. */
 static size_t fill(struct tunnel_stream *s, uint8_t *out, size_t cap, uint64_t now_us)
 {
+    int64_t outside_us = (int64_t)s->path_us - s->turn_us - codel_slack_us(s->tap.rate, s->mtu);
     struct pktbuf *b;
     size_t n = 0;
     bool mark;
-    while ((b = fq_next(s->fq, now_us, (int64_t)s->path_us - s->turn_us, &mark))) {
+    while ((b = fq_next(s->fq, now_us, outside_us, &mark))) {
         uint32_t len = cut_len(&b->cut);
         if (n + HDR + len > (n ? cap : TLS_RECORD_MAX))
             break;

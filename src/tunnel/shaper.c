@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "ip/flow.h"
-#include "ppp/lcp_msg.h"
 
 #define TURN_RATE 1000 /* a flow's turn: this part of a second of the rate, and no more than */
 #define TURN_MOST 65536
@@ -14,10 +13,10 @@ static uint32_t within(uint64_t n, uint32_t least, uint32_t most)
     return n < least ? least : n > most ? most : (uint32_t)n;
 }
 
-void shaper_open(struct tunnel_shaper *s, struct tunnel_bufs *bufs, struct bucket *bucket, uint64_t rate,
+void shaper_open(struct tunnel_shaper *s, struct tunnel_bufs *bufs, struct bucket *bucket, uint64_t rate, uint32_t mtu,
                  uint64_t now_us)
 {
-    *s = (struct tunnel_shaper){ .bufs = bufs, .now_us = now_us };
+    *s = (struct tunnel_shaper){ .bufs = bufs, .mtu = mtu, .now_us = now_us };
     bucket_open(&s->tap, bucket, rate);
     s->may = bucket_left(&s->tap, now_us);
 }
@@ -35,9 +34,11 @@ void shaper_fini(struct tunnel_shaper *s)
 static void let_go(struct tunnel_shaper *s, struct join *j, uint32_t most)
 {
     uint8_t *at = s->bufs->rx, *end = at + TUNNEL_RX_KEEP + TUNNEL_RX_CAP;
+    int64_t slack_us = codel_slack_us(s->tap.rate, s->mtu);
     struct pktbuf *b;
     bool mark;
-    while (s->gone < most && (b = fq_next(s->fq, s->now_us, 0, &mark))) {
+    for (unsigned n = 0; n < SHAPER_PACKETS && s->gone < most && (b = fq_next(s->fq, s->now_us, -slack_us, &mark));
+         n++) {
         uint32_t len = cut_len(&b->cut);
         if (len > (size_t)(end - at))
             break;
@@ -72,7 +73,8 @@ static int open_queue(struct tunnel_shaper *s)
     s->fq = tunnel_pool_get(&s->bufs->queue);
     if (!s->fq)
         return ERR_NOMEM;
-    fq_init(s->fq, &s->bufs->packets, &s->dropped, LCP_MRU_DEFAULT, within(max, 0, (uint32_t)s->bufs->call_max));
+    fq_init(s->fq, &s->bufs->packets, &s->dropped, s->mtu, (uint32_t)s->bufs->call_max);
+    s->fq->max = within(max, SHAPER_QUEUE_MIN, s->fq->max); /* there is no super-packet that must have room */
     s->fq->turn = within(s->tap.rate / TURN_RATE, s->fq->turn, TURN_MOST);
     return 0;
 }

@@ -18,12 +18,15 @@
 #include "ip/join.h"
 #include "tunnel/stream.h"
 
-#define SHAPER_QUEUE_MS 250 /* of the rate may wait, in bytes as the pool counts them, but at least one of any size */
+#define SHAPER_QUEUE_MS  250                     /* of the rate may wait, in bytes as the pool counts them, and */
+#define SHAPER_QUEUE_MIN (8 * PKTBUF_COST(2048)) /* at least */
+#define SHAPER_PACKETS   256                     /* go on in a wake-up, of those that waited */
 
 struct tunnel_shaper {
     struct tunnel_bufs *bufs; /* borrowed */
     struct bucket_tap tap;    /* without a rate: no limit, all the rest is zeros */
     struct fq *fq;            /* while packets wait, else NULL */
+    uint32_t mtu;             /* largest packet that is to be expected */
     struct fq_counts dropped;
     uint64_t now_us;    /* of this wake-up */
     uint32_t may, gone; /* bytes that may go on at once in it, and did */
@@ -31,7 +34,7 @@ struct tunnel_shaper {
 };
 
 /* Begins within a wake-up. rate: bytes a second out of the bucket; 0: no limit. */
-void shaper_open(struct tunnel_shaper *s, struct tunnel_bufs *bufs, struct bucket *bucket, uint64_t rate,
+void shaper_open(struct tunnel_shaper *s, struct tunnel_bufs *bufs, struct bucket *bucket, uint64_t rate, uint32_t mtu,
                  uint64_t now_us);
 void shaper_fini(struct tunnel_shaper *s); /* what waits is gone, uncounted; fine on zeros */
 

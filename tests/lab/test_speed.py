@@ -231,13 +231,12 @@ def test_rates(lab):
     with lab.gatehouse(**conf) as gh, data(lab) as d, st.call(lab) as c, contextlib.ExitStack() as stack:
         check(gh.session("alice")["down_bps"] == 40000000, f"{gh.session('alice')}")
         near("down", st.rate_down(c.ns, 2), 40e6)
-        near("up", st.rate_up(d, c.ns, 2, warm=1), 16e6)
         pings = st.Pings(c.ns)
         st.rate_down(c.ns, 2)
         trips = pings.trips()
         check(st.percentile(trips, 99) < 60, f"pings within the loaded call: {trips[-5:]} ms")
         pings = st.Pings(c.ns)
-        near("up, with pings", st.rate_up(d, c.ns, 3, warm=1), 16e6)
+        near("up", st.rate_up(d, c.ns, 3, warm=1), 16e6)
         trips = pings.trips()
         print(f"# while sending at the limit: ping p50 {st.percentile(trips, 50):.1f}, worst {trips[-1]:.0f} ms")
         check(st.percentile(trips, 99) < 60, f"pings while sending: {trips[-5:]} ms")
@@ -258,7 +257,7 @@ def test_rates(lab):
             print(f"# while flooding upwards: ping p50 {st.percentile(trips, 50):.0f}, worst {trips[-1]:.0f} ms")
         check(st.percentile(trips, 50) < 120 and trips[-1] < 500, f"pings while flooding upwards: {trips[-9:]} ms")
         s = gh.session("alice")
-        check(s["up_drop_late"] and s["up_drop_full"] and s["up_queued"] < 2 * MIB, f"no flood: {s}")
+        check(s["up_drop_late"] and s["up_drop_full"] and s["up_queued"] < 500000, f"no flood: {s}")
     with lab.gatehouse(**conf) as gh, data(lab) as d, st.call(lab) as c:
         near("down, anew", st.rate_down(c.ns, 1.5), 80e6)
         s = gh.session("alice")

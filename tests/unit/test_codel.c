@@ -248,6 +248,18 @@ static void test_count_has_an_end(void **state)
     assert_true(c.drop_next_us >= 100);
 }
 
+/* Where a packet itself takes longer than the target, one and a half of them may wait. */
+static void test_slack_of_slow_rates(void **state)
+{
+    (void)state;
+    assert_int_equal(codel_slack_us(0, 1400), 0);
+    assert_int_equal(codel_slack_us(1000000000, 1400), 0);
+    assert_int_equal(codel_slack_us(420000, 1400), 0);
+    assert_int_equal(codel_slack_us(64000, 1400), 32812 - CODEL_TARGET_US);
+    assert_int_equal(codel_slack_us(8000, 1400), 262500 - CODEL_TARGET_US);
+    assert_int_equal(codel_slack_us(1, UINT32_MAX), UINT32_MAX - CODEL_TARGET_US);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_short_burst_is_let_through),
         cmocka_unit_test(test_comes_back),
         cmocka_unit_test(test_count_has_an_end),
+        cmocka_unit_test(test_slack_of_slow_rates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,7 +70,7 @@ static void took(void *arg, struct iovec *iov, unsigned n, const struct offload 
 static void open_end(struct end *e, uint64_t rate)
 {
     *e = (struct end){ .join = { .write = took, .arg = e } };
-    shaper_open(&e->s, &t.bufs, &t.bucket, rate, t.now);
+    shaper_open(&e->s, &t.bufs, &t.bucket, rate, 1400, t.now);
 }
 
 static int begin(void **state)
@@ -183,6 +183,43 @@ static void test_flood(void **state)
     assert_true(t.a.s.dropped.drop_full && t.a.s.dropped.drop_late);
 }
 
+/* At the smallest rate of a user as well little waits, and whoever sends no more than a packet at a time loses none. */
+static void test_slowest(void **state)
+{
+    (void)state;
+    open_end(&t.a, 8000);
+    for (int i = 0; i < 100000; i++, t.now += TICK) {
+        if (due(&t.a) || t.a.out[0] == t.a.in[0])
+            (void)wake(&t.a, 1, t.a.out[0] == t.a.in[0], false);
+    }
+    assert_int_equal(t.a.s.dropped.drop_full + t.a.s.dropped.drop_late, 0);
+    assert_in_range(t.a.bytes, 100 * 8000 - 2 * FULL, 100 * 8000 + 20000 + 2 * FULL);
+    for (int i = 0; i < 10; i++)
+        (void)wake(&t.a, 1, 4, false);
+    assert_in_range(shaper_queued(&t.a.s), 7 * FULL, 8 * FULL);
+}
+
+/* A wake-up hands on no more packets than its worker has time for. */
+static void test_small_packets(void **state)
+{
+    (void)state;
+    open_end(&t.a, 100 * RATE);
+    for (int i = 0; i < 200; i++)
+        (void)wake(&t.a, 1, 16, false);
+    t.a.packets = 0;
+    shaper_begin(&t.a.s, &t.a.join, BUDGET, t.now);
+    for (int i = 0; i < 2000; i++)
+        assert_int_equal(give(&t.a, 1, 64, false), 0);
+    assert_false(shaper_end(&t.a.s));
+    t.now += 20 * TICK;
+    for (int i = 0; i < 100 && t.a.s.fq; i++) {
+        uint64_t before = t.a.packets;
+        (void)wake(&t.a, 0, 0, false);
+        assert_true(t.a.packets - before <= SHAPER_PACKETS);
+    }
+    assert_int_equal(t.a.out[1], 2000);
+}
+
 static void test_little_beside_a_flood(void **state)
 {
     (void)state;
@@ -290,6 +327,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_below_the_rate_nothing_waits, begin, end),
         cmocka_unit_test_setup_teardown(test_from_the_first_packet, begin, end),
         cmocka_unit_test_setup_teardown(test_flood, begin, end),
+        cmocka_unit_test_setup_teardown(test_slowest, begin, end),
+        cmocka_unit_test_setup_teardown(test_small_packets, begin, end),
         cmocka_unit_test_setup_teardown(test_little_beside_a_flood, begin, end),
         cmocka_unit_test_setup_teardown(test_flows_get_equal_parts, begin, end),
         cmocka_unit_test_setup_teardown(test_marks, begin, end),
