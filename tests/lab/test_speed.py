@@ -266,6 +266,20 @@ def test_rates(lab):
         check(bps > 100e6, f"up without limit: {bps / 1e6:.0f} Mbit/s")
 
 
+def test_slow_rate(lab):
+    """A packet takes 22 ms there: transfers get the rate, and a ping beside them waits for one or two packets."""
+    users = users_file(lab, alice="up=512k down=512k")
+    with lab.gatehouse(vpn={"users": users}), data(lab) as d, st.call(lab) as c:
+        for way in "up", "down":
+            pings = st.Pings(c.ns)
+            bps = st.rate_up(d, c.ns, 4, warm=2) if way == "up" else st.rate_down(c.ns, 4, warm=2)
+            trips = pings.trips(lost=5)
+            print(f"# {way} at 512 kbit/s: {bps / 1e3:.0f}, pings p50 {st.percentile(trips, 50):.0f}, "
+                  f"worst {trips[-1]:.0f} ms")
+            check(bps > 0.75 * 512e3, f"{way}: {bps / 1e3:.0f} kbit/s beside pings of 34")
+            check(st.percentile(trips, 90) < 150, f"pings beside a slow transfer {way}: {trips[-9:]} ms")
+
+
 def test_little_beside_much_at_a_rate(lab):
     """A small packet every 10 ms beside four downloads that share the user's rate, which is slow."""
     users = users_file(lab, alice="down=4M")
