@@ -306,7 +306,7 @@ static void input_failed(struct call *k)
 
 #define READ_RATE      4     /* times the user's rate is read: flows that look for their share send twice of it */
 #define READ_QUEUE_US  10000 /* of that, and two round trips of it, may wait in the socket */
-#define READ_QUEUE_MIN 12000 /* bytes */
+#define READ_QUEUE_MIN 65536 /* bytes: what the kernel begins with, so that a burst of small segments has room */
 
 /*
  * What is sent faster than it is read waits in the socket, where nothing overtakes it: little of it, so that the queue

@@ -18,9 +18,9 @@
 #include "ip/join.h"
 #include "tunnel/stream.h"
 
-#define SHAPER_QUEUE_MS  250                     /* of the rate may wait, in bytes as the pool counts them, and */
-#define SHAPER_QUEUE_MIN (8 * PKTBUF_COST(2048)) /* at least */
-#define SHAPER_PACKETS   256                     /* go on in a wake-up, of those that waited */
+#define SHAPER_QUEUE_MS  250                      /* of the rate may wait, in bytes as the pool counts them, and */
+#define SHAPER_QUEUE_MIN (32 * PKTBUF_COST(2048)) /* at least */
+#define SHAPER_PACKETS   256                      /* go on in a wake-up, of those that waited */
 
 struct tunnel_shaper {
     struct tunnel_bufs *bufs; /* borrowed */

@@ -204,6 +204,8 @@ def rate_up(server, ns, seconds, warm=0.5, host=INSIDE4):
         stop.set()
         s.shutdown(socket.SHUT_RDWR)
         t.join(5)
+        # What it did not send yet must not be sent beside the next measurement: the next call has the same address.
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return bps
 
 
