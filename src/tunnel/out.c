@@ -19,8 +19,6 @@
 #define LOWAT_MAX   131072
 #define LOWAT_US    2000
 #define SLOW_RATE   50000000 /* bytes a second: a slower path gets one record at a time */
-#define TURN_MOST   65536    /* bytes of a flow before the next: whole super-packets, and */
-#define TURN_RATE   1000     /* no more than this part of a second of the rate */
 
 /* ---- buffers ---- */
 
@@ -239,10 +237,10 @@ static int send_control(struct tunnel_stream *s)
 /* What a flow may send before the next has its turn: never so much that the next one feels it. */
 static uint32_t flow_turn(const struct tunnel_stream *s, size_t budget)
 {
-    uint64_t most = budget < TURN_MOST ? budget : TURN_MOST;
-    uint64_t fair = s->rate ? s->rate / TURN_RATE : TLS_RECORD_MAX;
-    if (s->tap.rate && s->tap.rate / TURN_RATE < fair)
-        fair = s->tap.rate / TURN_RATE;
+    uint64_t most = budget < FQ_TURN_MOST ? budget : FQ_TURN_MOST;
+    uint64_t fair = s->rate ? s->rate / FQ_TURN_RATE : TLS_RECORD_MAX;
+    if (s->tap.rate && s->tap.rate / FQ_TURN_RATE < fair)
+        fair = s->tap.rate / FQ_TURN_RATE;
     fair = fair < most ? fair : most;
     return s->burst || fair < s->fq->mtu ? s->fq->mtu : (uint32_t)fair;
 }

@@ -5,9 +5,6 @@
 
 #include "ip/flow.h"
 
-#define TURN_RATE 1000 /* a flow's turn: this part of a second of the rate, and no more than */
-#define TURN_MOST 65536
-
 static uint32_t within(uint64_t n, uint32_t least, uint32_t most)
 {
     return n < least ? least : n > most ? most : (uint32_t)n;
@@ -75,7 +72,7 @@ static int open_queue(struct tunnel_shaper *s)
         return ERR_NOMEM;
     fq_init(s->fq, &s->bufs->packets, &s->dropped, s->mtu, (uint32_t)s->bufs->call_max);
     s->fq->max = within(max, SHAPER_QUEUE_MIN, s->fq->max); /* there is no super-packet that must have room */
-    s->fq->turn = within(s->tap.rate / TURN_RATE, s->fq->turn, TURN_MOST);
+    s->fq->turn = within(s->tap.rate / FQ_TURN_RATE, s->fq->turn, FQ_TURN_MOST);
     return 0;
 }
 
