@@ -6,8 +6,8 @@ context manager, yields: a server that several tests use; it is made anew after 
 Logs: out/<file.test>/, or below LAB_OUT. --strict: what cannot run here has failed. The exit status is 0 only when
 every test that was asked for ran to its end and none failed.
 
-Files that say BESIDE = True (their tests mostly wait for deadlines) run in a second process beside the others, with a laboratory
-of its own; --beside: only those. Files that say LAST = True (they measure what others feel) come last.
+Files whose tests mostly wait for deadlines say BESIDE = N: they run in process N beside the others, with a laboratory of
+its own; --beside=N: only those. Files that say LAST = True (they measure what others feel) come when all else is over.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def discover(filters):
         tests.sort(key=lambda t: len(inspect.signature(t[1]).parameters) < 2)
         if tests:
             found.append((module, tests))
-    return sorted(found, key=lambda f: getattr(f[0], "LAST", False))
+    return sorted(found, key=lambda f: last(f[0]))
 
 
 class Runner:
@@ -111,13 +111,21 @@ class Runner:
             self.one(f"{module.__name__[5:]}.stop", lambda: self.drop_shared(False))
 
 
-def run(found, verbose, strict):
-    """Runs all; returns (passed, failed, skipped, reason why it was cut short or None)."""
+def last(module):
+    return getattr(module, "LAST", False)
+
+
+def run(found, verbose, strict, alone=lambda: None):
+    """
+    Runs all, those that are last after alone(); returns (passed, failed, skipped, reason why it was cut short or None).
+    """
     r, short = None, None
     try:
         lab = lablib.Lab()
         r = Runner(lab, verbose, strict)
         for module, tests in found:
+            if last(module):
+                alone()
             r.module(module, tests)
     except lablib.Skip as e:  # of the laboratory itself
         print(f"{'not ok' if strict else 'skip'} everything: {e}")
@@ -136,14 +144,14 @@ def run(found, verbose, strict):
 
 
 class Beside:
-    """The second process: its lines are passed on as they come, its count is added at the end."""
+    """Another process: its lines are passed on as they come, its count is added at the end."""
 
     COUNT = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 
-    def __init__(self, args):
-        env = dict(os.environ, LAB_OUT=os.path.join(lablib.OUT, "beside"))
-        self.process = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--beside", *args], env=env,
-                                        stdout=subprocess.PIPE, text=True)
+    def __init__(self, number, args):
+        env = dict(os.environ, LAB_OUT=os.path.join(lablib.OUT, f"beside-{number}"))
+        self.process = subprocess.Popen([sys.executable, os.path.abspath(__file__), f"--beside={number}", *args],
+                                        env=env, stdout=subprocess.PIPE, text=True)
         self.count = None
         self.thread = threading.Thread(target=self.pass_on)
         self.thread.start()
@@ -167,22 +175,23 @@ class Beside:
         return (*self.count, None)
 
 
-def run_both(found, beside, args):
-    """What run() returns, of all tests. The second process begins when the first has made its folder."""
+def run_all(found, beside, args):
+    """What run() returns, of all tests. The other processes begin when the first has made its folder."""
     strict, verbose = "--strict" in args, "-v" in args
     if not found or not beside:
         return run(found or beside, verbose, strict)
     lablib.fresh_out()
-    second = Beside(args)
-    passed, failed, skipped, short = run(found, verbose, strict)
-    more = second.end(bool(short))
-    return passed + more[0], failed + more[1], skipped + more[2], short or more[3]
+    others = [Beside(n, args) for n in sorted({m.BESIDE for m, _ in beside})]
+    counts = [run(found, verbose, strict, lambda: [o.process.wait() for o in others])]
+    counts += [o.end(bool(counts[0][3])) for o in others]
+    return (*(sum(c[i] for c in counts) for i in range(3)), next((c[3] for c in counts if c[3]), None))
 
 
 def main():
     args = sys.argv[1:]
     names = [a for a in args if not a.startswith("-")]
-    unknown = [a for a in args if a.startswith("-") and a not in ("-v", "-l", "--strict", "--beside")]
+    only = next((int(a[9:]) for a in args if re.fullmatch(r"--beside=\d", a)), None)
+    unknown = [a for a in args if a.startswith("-") and a not in ("-v", "-l", "--strict", f"--beside={only}")]
     found = discover(names)
     missing = [n for n in names if not any(n in t for _, tests in found for t, _ in tests)]
     if unknown or missing:
@@ -194,9 +203,9 @@ def main():
         return 0
     lablib.on_signals()
     began = time.monotonic()
-    beside = [f for f in found if getattr(f[0], "BESIDE", False)]
-    rest = [] if "--beside" in args else [f for f in found if f not in beside]
-    passed, failed, skipped, short = run_both(rest, beside, args)
+    beside = [f for f in found if getattr(f[0], "BESIDE", 0) and only in (None, f[0].BESIDE)]
+    rest = [f for f in found if not getattr(f[0], "BESIDE", 0) and only is None]
+    passed, failed, skipped, short = run_all(rest, beside, args)
     if lablib.Sstpc.redials:
         print(f"# sstpc dialled again for a race of its own: {lablib.Sstpc.redials} times")
     print(f"# {time.monotonic() - began:.0f} s, logs in {os.path.relpath(lablib.OUT)}")

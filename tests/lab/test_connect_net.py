@@ -17,7 +17,7 @@ from connecttools import OwnServer, Recorder, dial, ping_by, refused, side_by_si
 from lablib import INSIDE4, POOL_SERVER, SERVER4, SERVER6, SERVER_IN4, Ca, Netns, check, wait_for
 from test_connect import make_crl
 
-BESIDE = True  # of the other files: see run.py
+BESIDE = 1  # of the other files: see run.py
 
 OUTSIDE4, OUTSIDE6 = "203.0.113.77", "2001:db8:ffff::77"  # nobody; a packet to there has left the tunnel or not
 LIVELY = {"reconnect": {"first": 1, "max": 2, "echo-interval": 1, "echo-timeout": 2}}

@@ -14,7 +14,7 @@ from connectlib import Connect, network
 from fakeserver import FakeServer, habit, hostile
 from lablib import SERVER4, SERVER6, Ca, check, wait_for
 
-BESIDE = True  # of the other files: see run.py
+BESIDE = 1  # of the other files: see run.py
 
 HOST, USER, PASSWORD = "www.example.com", "alice", "wonderland"
 MEMORY_KIB = 4096  # how much more an engine may have at its peak than one that dials an honest server

@@ -22,7 +22,7 @@ from lablib import (ROOT, SERVER4, SERVER6, Ca, Proc, check, engine_user, gateho
                     wait_for)
 from test_certs import OTHER4, other_addresses
 
-BESIDE = True  # of the other files: see run.py
+BESIDE = 1  # of the other files: see run.py
 
 HOST = "vpn.example.com"
 CLIENTS = ("windows-7", "windows-10", "windows-11", "routeros", "sstpc", "gatehouse")

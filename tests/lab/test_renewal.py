@@ -448,8 +448,8 @@ class Load:
         return self.gh.cli("status")["certificates"][0]["sha256"]
 
     def until_changed(self, digest):
-        """Waits until the leaf with this hash is served no more."""
-        wait_for(lambda: self.now() != digest, 10, "a change")
+        """Waits until the leaf with this hash is served no more, or there are no more changes to come."""
+        wait_for(lambda: self.stop.is_set() or self.now() != digest, 10, "a change")
 
     def connect(self, *argv, **kw):
         """As a namespace does; the certificate is replaced before the ClientHello."""
