@@ -261,6 +261,8 @@ static int get_status(struct engine *e, json_t **answer)
 static void visit_disconnect(struct survey *s, struct worker *w)
 {
     struct conn *c, *next;
+    bool cutting = w->cutting;
+    w->cutting = true; /* next stays, also when this was the last call of a worker that stops */
     for (c = LIST_FIRST(&w->conns); c; c = next) {
         next = LIST_NEXT(c, link);
         if (!c->call || !(s->user ? strcasecmp(c->log.user, s->user) == 0 : c->log.conn == s->id))
@@ -269,6 +271,8 @@ static void visit_disconnect(struct survey *s, struct worker *w)
         call_hangup(c->call, "admin", "disconnected by the administrator");
         call_settle(c->call);
     }
+    w->cutting = cutting;
+    worker_conn_gone(w);
 }
 
 static int post_disconnect(struct engine *e, const json_t *body, json_t **answer)

@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POOL_UNUSABLE = 1, POOL_TAKEN = 2, POOL_RESERVED = 4 };
+/* To be reserved, too: not given away meanwhile. */
+enum { POOL_UNUSABLE = 1, POOL_TAKEN = 2, POOL_RESERVED = 4, POOL_TO_RESERVE = 8 };
+
+#define RESERVE_PIECE 4096 /* users, or slots, under the lock at a time: workers wait for it */
 
 int pool_init(struct pool *p, const struct config *cfg)
 {
@@ -41,17 +44,39 @@ void pool_fini(struct pool *p)
     memset(p, 0, sizeof *p);
 }
 
+static void mark_users(struct pool *p, const struct users *users, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        uint32_t ip = users_at(users, i)->ip4, slot = pool_slot(p, ip);
+        if (ip && slot != UINT32_MAX)
+            p->state[slot] |= POOL_TO_RESERVE;
+    }
+}
+
+static void take_marks(struct pool *p, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        bool marked = p->state[i] & POOL_TO_RESERVE;
+        p->state[i] &= (uint8_t) ~(POOL_RESERVED | POOL_TO_RESERVE);
+        p->state[i] |= marked ? POOL_RESERVED : 0;
+    }
+}
+
 void pool_reserve(struct pool *p, const struct users *users)
 {
-    pthread_mutex_lock(&p->lock);
-    for (uint32_t i = 0; i < p->slots; i++)
-        p->state[i] &= (uint8_t)~POOL_RESERVED;
-    for (size_t i = 0; i < users_count(users); i++) {
-        uint32_t slot = pool_slot(p, users_at(users, i)->ip4);
-        if (users_at(users, i)->ip4 && slot != UINT32_MAX)
-            p->state[slot] |= POOL_RESERVED;
+    size_t n = users_count(users), done, to;
+    for (done = 0; done < n; done = to) {
+        to = n - done < RESERVE_PIECE ? n : done + RESERVE_PIECE;
+        pthread_mutex_lock(&p->lock);
+        mark_users(p, users, done, to);
+        pthread_mutex_unlock(&p->lock);
     }
-    pthread_mutex_unlock(&p->lock);
+    for (done = 0; done < p->slots; done = to) {
+        to = p->slots - done < RESERVE_PIECE ? p->slots : done + RESERVE_PIECE;
+        pthread_mutex_lock(&p->lock);
+        take_marks(p, done, to);
+        pthread_mutex_unlock(&p->lock);
+    }
 }
 
 static uint32_t slot_ip(const struct pool *p, uint32_t slot)

@@ -34,7 +34,7 @@ struct pool {
 MUST_USE int pool_init(struct pool *p, const struct config *cfg);
 void pool_fini(struct pool *p);
 
-/* Keeps the users' fixed addresses for them; replaces what was reserved before. */
+/* Keeps the users' fixed addresses for them; replaces what was reserved before. One thread at a time; workers go on. */
 void pool_reserve(struct pool *p, const struct users *users);
 
 /*

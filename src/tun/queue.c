@@ -22,13 +22,30 @@ static int gso_of(uint8_t type, struct offload *o)
     }
 }
 
+/* EINVAL: the kernel had a packet that its header for us cannot describe, and dropped it. */
+static int failed_read(void)
+{
+    return errno == EAGAIN || errno == EINTR ? ERR_AGAIN : errno == EINVAL ? ERR_PEER : ERR_SYSTEM;
+}
+
+/* Throws the next packet away, so that it is not what wakes us again and again. */
+static int read_nothing(struct tun_queue *q)
+{
+    uint8_t some[sizeof(struct virtio_net_hdr)];
+    ssize_t n = read(q->fd, some, sizeof some);
+    if (n < 0)
+        return failed_read();
+    q->reads++;
+    return ERR_NOMEM;
+}
+
 int tun_queue_read(struct tun_queue *q, uint8_t *buf, uint32_t *len, struct offload *o)
 {
     struct virtio_net_hdr h;
     struct iovec iov[2] = { { &h, sizeof h }, { buf, OFFLOAD_PACKET_MAX } };
     ssize_t n = readv(q->fd, iov, 2);
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? ERR_AGAIN : ERR_SYSTEM;
+        return failed_read();
     q->reads++;
     if ((size_t)n <= sizeof h)
         return ERR_PEER;
@@ -55,7 +72,7 @@ int tun_queue_take(struct tun_queue *q, struct pktbuf_pool *pool, struct pktbuf 
     *out = NULL;
     *hand = b;
     if (!b)
-        return ERR_AGAIN;
+        return read_nothing(q);
     int rc = tun_queue_read(q, b->data, &b->len, &b->offload);
     if (rc)
         return rc;

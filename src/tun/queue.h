@@ -25,7 +25,7 @@ struct tun_queue {
 
 /*
  * One packet into buf, of at least OFFLOAD_PACKET_MAX bytes. 0; ERR_AGAIN: the queue is empty; ERR_PEER: what came is
- * no packet, the next may be; ERR_SYSTEM: the device is gone.
+ * no packet, or one that the kernel cannot give us, the next may be; ERR_SYSTEM: the device is gone.
  */
 MUST_USE int tun_queue_read(struct tun_queue *q, uint8_t *buf, uint32_t *len, struct offload *o);
 

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,6 +76,38 @@ static void test_fixed_addresses_are_kept(void **state)
     free(cfg);
 }
 
+/* More than are marked at a time; those that are no user's any more are anybody's again. */
+static void test_many_fixed_addresses(void **state)
+{
+    (void)state;
+    enum { USERS = 5000, HOSTS = 8192 - 3 }; /* all but network, server, broadcast */
+    static char text[USERS * 80];
+    struct config *cfg = config_of(IP(10, 77, 0, 0), 19, 0, 0);
+    struct users *many, *one;
+    struct users_error err;
+    struct pool p;
+    uint32_t ip, taken = 0;
+    int n = 0;
+    for (unsigned i = 0; i < USERS; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "u%u nt:8846f7eaee8fb117ad06bdd830b7586c ip=10.77.%u.%u\n", i,
+                      (i + 2) >> 8, (i + 2) & 255);
+    assert_int_equal(users_parse(text, (size_t)n, &many, &err), 0);
+    assert_int_equal(users_parse(text, strcspn(text, "\n") + 1, &one, &err), 0);
+    assert_int_equal(pool_init(&p, cfg), 0);
+    pool_reserve(&p, many);
+    for (; !pool_take(&p, 0, 0, &ip); taken++)
+        assert_true(ip >= IP(10, 77, 0, 2) + USERS);
+    assert_int_equal(taken, HOSTS - USERS);
+    pool_reserve(&p, one);
+    for (; !pool_take(&p, 0, 0, &ip); taken++)
+        assert_true(ip != IP(10, 77, 0, 2));
+    assert_int_equal(taken, HOSTS - 1);
+    pool_fini(&p);
+    users_free(many);
+    users_free(one);
+    free(cfg);
+}
+
 static void test_several_networks(void **state)
 {
     (void)state;
@@ -129,9 +162,8 @@ int main(void)
 {
     assert_int_equal(digest_init(), 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gives_all_and_only_hosts),
-        cmocka_unit_test(test_fixed_addresses_are_kept),
-        cmocka_unit_test(test_several_networks),
+        cmocka_unit_test(test_gives_all_and_only_hosts), cmocka_unit_test(test_fixed_addresses_are_kept),
+        cmocka_unit_test(test_many_fixed_addresses),     cmocka_unit_test(test_several_networks),
         cmocka_unit_test(test_tells_who_steers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <linux/virtio_net.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -127,6 +128,10 @@ static void test_no_packet(void **state)
     int fd = r.q.fd;
     r.q.fd = -1;
     assert_int_equal(takes(&r, &b), ERR_SYSTEM);
+    r.q.fd = epoll_create1(EPOLL_CLOEXEC); /* which gives EINVAL, as the kernel for a packet that it cannot describe */
+    assert_int_equal(takes(&r, &b), ERR_PEER);
+    assert_null(b);
+    close(r.q.fd);
     r.q.fd = fd;
     rig_close(&r);
 }
@@ -168,6 +173,12 @@ static void test_no_memory(void **state)
     assert_int_equal(takes(&r, &b), 0);
     assert_int_equal(b->data[0], 2);
     pktbuf_free(&r.pool, b);
+    rig_close(&r);
+    rig_open(&r, 0); /* not even for the buffer in hand */
+    gives(&r, &(struct virtio_net_hdr){ 0 }, "packet", 6);
+    assert_int_equal(takes(&r, &b), ERR_NOMEM);
+    assert_null(b);
+    assert_int_equal(takes(&r, &b), ERR_AGAIN);
     rig_close(&r);
 }
 
