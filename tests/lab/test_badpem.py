@@ -15,7 +15,7 @@ from lablib import POOL_SERVER, SERVER4, check, sh, wait_for
 from sstpclient import Client
 from test_config import base, refuses
 
-BESIDE = 2  # of the other files: see run.py
+BESIDE = 1  # of the other files: see run.py
 
 NAME = "www.example.com"
 

@@ -21,7 +21,7 @@ from connecttools import (OwnServer, Recorder, Terminal, dial, goes_up, nothing_
 from lablib import (CLIENT4, INSIDE4, POOL_SERVER, SERVER4, SERVER6, Ca, check, engine_user, gatehouse_path, leaf_der,
                     need, parse_log, sh, sha256, wait_for)
 
-BESIDE = 2  # of the other files: see run.py
+BESIDE = 1  # of the other files: see run.py
 
 SECRET = "correct-horse-" + os.urandom(6).hex()  # zoe's: no other process of this machine has these words
 TRANSFER = 50 << 20

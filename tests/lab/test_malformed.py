@@ -16,8 +16,6 @@ from lablib import INSIDE4, POOL_SERVER, SERVER4, VECTORS, check, wait_for
 from sstpclient import (ABORT, CC_NAK, CHAP, CONF_NAK, CONF_REQ, EAP, ECHO_REQUEST, LCP, PAP, PROTO_REJ, URI, Client,
                         Closed, Frame, attribute, cp, message, option, packet, status_info)
 
-BESIDE = 2  # of the other files: see run.py
-
 TIMEOUT = 2           # head and handshake, in the configuration
 NEGOTIATION_MAX = 60  # Configure packets in one negotiation
 FAULTS_MAX = 16       # so many faults one CALL_CONNECT_NAK tells

@@ -18,8 +18,6 @@ from lablib import (CLIENT4, CLIENT6, INSIDE4, POOL_SERVER, SERVER4, SERVER6, Ga
 from sstpclient import Client, Closed, Protocol
 from test_passthrough import Hello
 
-BESIDE = 2  # of the other files: see run.py
-
 DOOR = 8443  # the listener for the front, as in the documentation
 NAMES = ["www.example.com", "vpn.example.com", "six.example.com", "web.example.com"]
 TIMEOUT = 2

@@ -266,8 +266,8 @@ def test_cut_at_every_byte(lab, p):
                                 ("legacy.example.com", p.leaf, "TLSv1_2")):
         v = getattr(ssl.TLSVersion, version)
         size = len(Hello(lab, name, maximum_version=v).first)
-        for start in range(1, size, 130):  # a machine that is busy must be done with them in TIMEOUT
-            cuts = range(start, min(start + 130, size))
+        for start in range(1, size, 50):  # a machine that is busy must be done with them in TIMEOUT
+            cuts = range(start, min(start + 50, size))
             with hellos(lab, name, len(cuts), maximum_version=v) as these:
                 for n, h in zip(cuts, these):
                     h.s.sendall(h.first[:n])
