@@ -16,10 +16,10 @@
 #include "ip/codel.h"
 #include "ip/pktbuf.h"
 
-#define FQ_TURN_RATE                                                                                                   \
-    1000 /* what owners set a flow's turn to: this part of a second of the line's rate, so that the next               \
-          * one does not feel it, and */
-#define FQ_TURN_MOST 65536 /* no more than this: whole super-packets */
+/* What owners set a flow's turn to: this part of a second of the line's rate, so that the next flow does not feel it,
+ * and no more than so many bytes, which are whole super-packets. */
+#define FQ_TURN_RATE 1000
+#define FQ_TURN_MOST 65536
 
 #define FQ_FLOWS 32 /* queues of a call; when more flows than that have packets waiting, some share one */
 
