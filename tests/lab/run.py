@@ -191,7 +191,7 @@ def main():
     args = sys.argv[1:]
     names = [a for a in args if not a.startswith("-")]
     only = next((int(a[9:]) for a in args if re.fullmatch(r"--beside=\d", a)), None)
-    unknown = [a for a in args if a.startswith("-") and a not in ("-v", "-l", "--strict", f"--beside={only}")]
+    unknown = [a for a in args if a.startswith("-") and not re.fullmatch(r"-v|-l|--strict|--beside=\d", a)]
     found = discover(names)
     missing = [n for n in names if not any(n in t for _, tests in found for t, _ in tests)]
     if unknown or missing:
